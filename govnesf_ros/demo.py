@@ -124,7 +124,7 @@ class _Client:
                 return self._status
         if not self._query.service_is_ready():
             raise DemoError(
-                f"the node did not come up within {START_SECONDS:.0f} s: see the launch output above"
+                f"the node did not come up within {START_SECONDS:.0f} s: see its output above"
             )
         raise DemoError(
             f"the node is up but took only {keyframes} keyframes in {START_SECONDS:.0f} s: "
