@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -52,9 +53,7 @@ def wheel(tmp_path_factory) -> zipfile.ZipFile:
         if source.is_file():
             target = folder / "source" / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            os.link(source, target) if os.stat(source).st_dev == os.stat(folder).st_dev else (
-                target.write_bytes(source.read_bytes())
-            )
+            shutil.copyfile(source, target)
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "-w", folder]
     subprocess.run([*command, folder / "source"], check=True)
     return zipfile.ZipFile(next(folder.glob("govnesf-*.whl")))
