@@ -1,0 +1,461 @@
+"""The online map: posed images in, a bounded set of keyframes and labelled-to-be points out.
+
+    scene_map = SceneMap(load_field("small"), load_vlm("embedded"), MapConfig())
+    if scene_map.wants(frame.T_world_camera, stamp, frame.rgb)[0]:
+        report = scene_map.add(frame)                  # one thread
+    snapshot = scene_map.snapshot()                    # any thread, no lock, never changes
+
+A keyframe is encoded once. Its maps are folded into the running moments of the feature volume, the
+3D network runs over the volume, surface points are taken from measured depth or from the depth that
+the field renders, and every point that the keyframe sees gets the open-vocabulary feature of its
+best views, weighted by the field.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import perf_counter
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64, UInt8
+
+from govnesf_model.blending import Views, blend_semantic
+from govnesf_model.cameras import scale_intrinsics
+from govnesf_model.data.posed_scene import Frame
+from govnesf_model.field import GovNesf, VolumeField
+from govnesf_model.keyframes import Keyframe, KeyframeGate, MapConfig, MapSnapshot, least_needed
+from govnesf_model.map_points import SurfacePoints, points_from_depth, rows_seen
+from govnesf_model.map_volume import MapVolume, render_depth
+from govnesf_model.vlm.base import DenseEncoder
+
+__all__ = ["Keyframe", "KeyframeReport", "MapConfig", "MapSnapshot", "SceneMap"]
+
+_FUSE_CHUNK = 8192
+_RENDERED_TOLERANCE = 3.0  # rendered depth is that much less exact than measured depth
+
+
+@dataclass(frozen=True)
+class KeyframeReport:
+    """What adding a keyframe did.
+
+    Attributes:
+        id: of the new keyframe.
+        seconds: per stage: encode (open-vocabulary encoder), field (image encoder of the field),
+            volume, unet, points, fuse, publish; and total.
+        points_added: surface points that are new.
+        evicted: id of a keyframe that was given up for it, or None.
+    """
+
+    id: int
+    seconds: dict[str, float]
+    points_added: int
+    evicted: int | None
+
+
+class SceneMap:
+    """One writer adds keyframes, any number of readers take snapshots."""
+
+    def __init__(
+        self,
+        field: GovNesf,
+        vlm: DenseEncoder,
+        config: MapConfig | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        """Start an empty map.
+
+        Args:
+            field: the network; moved to `device` and put into eval mode.
+            vlm: open-vocabulary encoder of images and texts.
+            config: see `MapConfig`.
+            device: where the maps live; the field's device by default.
+        """
+        self.config = config or MapConfig()
+        self.device = torch.device(device) if device is not None else field.device
+        self.field = field.to(self.device).eval()
+        self.vlm = vlm
+        self._write = threading.RLock()
+        self._gate = KeyframeGate(self.config)
+        self._version = 0
+        self._next_id = 0
+        self._clear()
+
+    def wants(
+        self,
+        T_world_camera: Float[np.ndarray, "4 4"],
+        stamp: float,
+        rgb: UInt8[np.ndarray, "H W 3"] | None = None,
+    ) -> tuple[bool, str]:
+        """Return whether an image would become a keyframe, and the reason in one word.
+
+        Cheap enough for every frame of a camera; the reasons are those of `KeyframeGate.wants`.
+        """
+        poses, stamps = self._taken
+        return self._gate.wants(T_world_camera, stamp, rgb, poses, stamps)
+
+    def snapshot(self) -> MapSnapshot:
+        """Return the map as it was after the last change."""
+        return self._snapshot
+
+    def reset(self) -> None:
+        """Forget everything."""
+        with self._write:
+            self._clear()
+
+    def status(self) -> dict[str, float | int]:
+        """Return counts and memory: keyframes, evicted, points, memory_mib, memory_bound_mib,
+        volume_voxels, version."""
+        snapshot = self._snapshot
+        return {
+            "keyframes": len(snapshot.keyframes),
+            "evicted": self._evicted,
+            "points": len(snapshot.xyz),
+            "memory_mib": self._memory_mib,
+            "memory_bound_mib": self.config.memory_mib,
+            "volume_voxels": self._volume.voxels,
+            "version": snapshot.version,
+        }
+
+    @torch.no_grad()
+    def add(self, frame: Frame) -> KeyframeReport:
+        """Make a frame a keyframe, whatever `wants` says of it.
+
+        Args:
+            frame: image of any resolution, as long as all have the same aspect.
+
+        Raises:
+            ValueError: the frame does not fit together or to the map, which stays as it was.
+        """
+        with self._write:
+            clock = _Clock()
+            keyframe = self._encode(frame, clock)
+            evicted = self._make_room(keyframe)
+            try:
+                self._keyframes = (*self._keyframes, keyframe)
+                self._remember_poses()
+                volume = self._integrate(keyframe, clock)
+                visible, fresh = self._add_points(keyframe, volume, clock)
+                self._fuse(keyframe, visible, fresh, volume)
+                clock.lap("fuse")
+                self._publish()
+                clock.lap("publish")
+            except BaseException:
+                # A half-added keyframe would be counted in the volume and not among the views.
+                self._forget(keyframe.id)
+                raise
+            return KeyframeReport(keyframe.id, clock.report(), int(fresh.sum()), evicted)
+
+    @property
+    def volume(self) -> VolumeField | None:
+        """The field's volume after the last keyframe, for rendering; None in an empty map."""
+        return self._volume.field
+
+    def views(self, keyframes: tuple[Keyframe, ...] | None = None) -> Views:
+        """Return keyframes as the reference views of the field, all of them by default."""
+        keyframes = self._keyframes if keyframes is None else keyframes
+        return stack_views(keyframes, self.device)
+
+    def _clear(self) -> None:
+        self._keyframes: tuple[Keyframe, ...] = ()
+        self._seen: dict[int, np.ndarray] = {}  # rows of the points that each keyframe sees
+        self._surface: dict[int, np.ndarray] = {}  # depth of what each keyframe sees
+        self._points = SurfacePoints(self.config.voxel_size, self.vlm.dim, self.device)
+        self._volume = MapVolume(self.field, self.config, self.device)
+        self._evicted = 0
+        self._memory_mib = 0.0
+        self._gate.reset()
+        self._remember_poses()
+        self._version += 1
+        self._snapshot = MapSnapshot.empty(self.vlm.dim, self.config.voxel_size, self._version)
+
+    def _remember_poses(self) -> None:
+        poses = [keyframe.T_world_camera for keyframe in self._keyframes]
+        stamps = np.array([keyframe.stamp for keyframe in self._keyframes], np.float64)
+        self._taken = (np.array(poses, np.float64).reshape(-1, 4, 4), stamps)
+
+    def _encode(self, frame: Frame, clock: "_Clock") -> Keyframe:
+        rgb, K, depth = working_image(frame, self.config.image_width)
+        if self._keyframes and rgb.shape != self._keyframes[0].rgb.shape:
+            first = self._keyframes[0]
+            raise ValueError(
+                f"frame {frame.name} is {rgb.shape[1]}x{rgb.shape[0]} pixels at the map's width, "
+                f"the keyframes are {first.width}x{first.height}: reset the map for another camera"
+            )
+        image = torch.from_numpy(rgb).to(self.device).permute(2, 0, 1).unsqueeze(0) / 255.0
+        ov = self.vlm.encode_images(image)[0].permute(1, 2, 0).to(torch.float16).contiguous()
+        clock.lap("encode")
+        maps = self.field.encode_images(image)
+        clock.lap("field")
+        keyframe = Keyframe(
+            id=self._next_id,
+            stamp=float(frame.index) if frame.stamp is None else float(frame.stamp),
+            rgb=rgb,
+            K=K,
+            T_world_camera=frame.T_world_camera.astype(np.float32),
+            depth=depth if self.config.use_depth else None,
+            ov=ov.to(self.device),
+            ov_stride=self.vlm.stride,
+            volume_features=maps.volume[0],
+            query_features=maps.query[0],
+            source_size=(frame.rgb.shape[1], frame.rgb.shape[0]),
+            name=frame.name,
+        )
+        self._next_id += 1
+        return keyframe
+
+    def _make_room(self, newcomer: Keyframe) -> int | None:
+        """Give up keyframes until the new one fits into both bounds; return the first."""
+        first = None
+        while len(self._keyframes) > 1 and (
+            len(self._keyframes) >= self.config.max_keyframes
+            or self._held_mib() + newcomer.bytes / 2**20 > self.config.memory_mib
+        ):
+            seen = [self._seen[keyframe.id] for keyframe in self._keyframes]
+            victim = self._keyframes[least_needed(seen, len(self._points))]
+            self._forget(victim.id)
+            self._evicted += 1
+            first = victim.id if first is None else first
+        return first
+
+    def _forget(self, number: int) -> None:
+        for keyframe in self._keyframes:
+            if keyframe.id == number:
+                self._volume.remove(keyframe)
+        self._keyframes = tuple(k for k in self._keyframes if k.id != number)
+        self._seen.pop(number, None)
+        self._surface.pop(number, None)
+        self._remember_poses()
+
+    def _integrate(self, keyframe: Keyframe, clock: "_Clock") -> VolumeField:
+        self._volume.add(keyframe, self._keyframes)
+        clock.lap("volume")
+        volume = self._volume.run()
+        clock.lap("unet")
+        return volume
+
+    def _add_points(
+        self, keyframe: Keyframe, volume: VolumeField, clock: "_Clock"
+    ) -> tuple[Int64[np.ndarray, "_"], np.ndarray]:
+        """Add the surface that a keyframe shows; return the rows it sees and which are new."""
+        config, points = self.config, self._points
+        before = len(points)
+        if keyframe.depth is not None:
+            self._surface[keyframe.id] = keyframe.depth
+            xyz, rgb = points_from_depth(
+                keyframe.rgb,
+                keyframe.depth,
+                keyframe.K,
+                keyframe.T_world_camera,
+                config.depth_step,
+                config.min_depth,
+                config.max_depth,
+            )
+        else:
+            depth, xyz, rgb = render_depth(self.field, volume, keyframe, config)
+            self._surface[keyframe.id] = depth
+        rows, _ = points.merge(xyz, rgb)
+        view = self._rows_seen(keyframe, np.arange(len(points)))
+        visible = np.union1d(rows, view.seen)
+        # A point that this very image has confirmed is not looked through by another pixel of it.
+        points.miss(np.setdiff1d(view.through, rows))
+        self._seen[keyframe.id] = visible
+        visible = self._drop(visible)
+        fresh = points.views[visible] == 0
+        clock.lap("points")
+        return visible, fresh & (visible >= min(before, len(points)))
+
+    def _rows_seen(self, keyframe: Keyframe, rows: np.ndarray):
+        tolerance = self.config.depth_tolerance
+        if keyframe.depth is None:
+            tolerance *= _RENDERED_TOLERANCE
+        return rows_seen(
+            self._points.xyz[rows],
+            keyframe.K,
+            keyframe.T_world_camera,
+            (keyframe.width, keyframe.height),
+            self._surface.get(keyframe.id),
+            tolerance,
+            self.config.max_depth * 1.2,
+        )
+
+    def _drop(self, visible: np.ndarray) -> np.ndarray:
+        """Drop points that are gone or too many; return `visible` in the new numbering."""
+        points = self._points
+        gone = points.vanished()
+        excess = len(points) - int(gone.sum()) - self.config.max_points
+        if excess > 0:
+            least = np.argsort(points.weight + 1e6 * gone, kind="stable")[:excess]
+            gone[least] = True
+        # Renumbering copies every feature: not worth it for a handful of points.
+        if gone.sum() <= 0.002 * len(points):
+            return visible
+        new_row = points.keep(~gone)
+        for number, rows in self._seen.items():
+            moved = new_row[rows]
+            self._seen[number] = moved[moved >= 0]
+        return self._seen[self._keyframes[-1].id]
+
+    def _fuse(
+        self, keyframe: Keyframe, visible: np.ndarray, fresh: np.ndarray, volume: VolumeField
+    ) -> None:
+        points, config = self._points, self.config
+        new, old = visible[fresh], visible[~fresh]
+        if len(old) > config.refresh_points:
+            # Points that few views have told about gain most from another one.
+            old = old[np.argsort(points.views[old], kind="stable")[: config.refresh_points]]
+        rows = np.concatenate([new, old])
+        related = self._related(keyframe, rows)
+        self._spread(related, new)
+        views = self.views(related)
+        masking = "depth" if views.depth is not None else "none"
+        xyz = torch.from_numpy(points.xyz[rows]).to(self.device)
+        features, confidence, counts = [], [], []
+        for part in xyz.split(_FUSE_CHUNK):
+            feature, agreement, count = fuse_points(
+                self.field, part, views, volume, config.views_per_point, masking
+            )
+            features.append(feature)
+            confidence.append(agreement)
+            counts.append(count)
+        if not features:
+            return
+        points.set_features(
+            rows,
+            torch.cat(features),
+            torch.cat(confidence).cpu().numpy(),
+            torch.cat(counts).cpu().numpy(),
+        )
+
+    def _related(self, keyframe: Keyframe, rows: np.ndarray) -> tuple[Keyframe, ...]:
+        """Return the keyframes that see most of the rows, the given one among them."""
+        wanted = np.zeros(len(self._points), bool)
+        wanted[rows] = True
+        overlap = {k.id: int(wanted[self._seen[k.id]].sum()) for k in self._keyframes}
+        overlap[keyframe.id] = len(self._points) + 1
+        ranked = sorted(self._keyframes, key=lambda k: (-overlap[k.id], k.id))
+        return tuple(k for k in ranked[: self.config.related_views] if overlap[k.id] > 0)
+
+    def _spread(self, related: tuple[Keyframe, ...], new: np.ndarray) -> None:
+        """Tell earlier keyframes about new points that they see as well, for the coverage."""
+        for keyframe in related:
+            if len(new) and keyframe.id != self._keyframes[-1].id:
+                seen = new[self._rows_seen(keyframe, new).seen]
+                self._seen[keyframe.id] = np.concatenate([self._seen[keyframe.id], seen])
+
+    def _held_mib(self) -> float:
+        held = sum(keyframe.bytes for keyframe in self._keyframes)
+        held += sum(rows.nbytes for rows in self._seen.values())
+        return (held + self._points.bytes + self._volume.bytes) / 2**20
+
+    def _publish(self) -> None:
+        points = self._points
+        self._version += 1
+        self._memory_mib = self._held_mib()
+        self._snapshot = MapSnapshot(
+            xyz=points.xyz,
+            rgb=points.rgb.round().clip(0, 255).astype(np.uint8),
+            features=points.features,
+            confidence=points.confidence,
+            stamp=self._keyframes[-1].stamp,
+            keyframes=self._keyframes,
+            version=self._version,
+            voxel_size=self.config.voxel_size,
+        )
+
+
+def fuse_points(
+    field: GovNesf,
+    points: Float[torch.Tensor, "n 3"],
+    views: Views,
+    volume: VolumeField,
+    k: int,
+    masking: str,
+) -> tuple[Float[torch.Tensor, "n d"], Float[torch.Tensor, "n"], torch.Tensor]:
+    """Return unit features of points, a confidence in 0..1 and the number of views behind each.
+
+    The views' features have unit length, so the length of their weighted mean says how far they
+    agree; one view alone is trusted half.
+    """
+    blend = field.blend(points, views, volume, k=k, masking=masking)
+    feature = blend_semantic(blend, points, views).float()
+    count = blend.valid.sum(dim=1)
+    length = feature.norm(dim=1)
+    unit = feature / length.clamp_min(1e-6).unsqueeze(1)
+    confidence = length.clamp(0, 1) * count / (count + 1)
+    return unit, confidence, count
+
+
+def stack_views(keyframes: tuple[Keyframe, ...], device: torch.device) -> Views:
+    """Return keyframes as the reference views of the field.
+
+    Depth is there when at least one keyframe has it; the others then hold 0, unknown.
+    """
+    depth = None
+    if any(keyframe.depth is not None for keyframe in keyframes):
+        empty = np.zeros((keyframes[0].height, keyframes[0].width), np.float32)
+        depth = _stack([empty if k.depth is None else k.depth for k in keyframes], device)
+    rgb = _stack([keyframe.rgb for keyframe in keyframes], device)
+    return Views(
+        rgb=rgb.permute(0, 3, 1, 2) / 255.0,
+        query=torch.stack([keyframe.query_features for keyframe in keyframes]),
+        K=_stack([keyframe.K for keyframe in keyframes], device),
+        T_world_camera=_stack([keyframe.T_world_camera for keyframe in keyframes], device),
+        depth=depth,
+        ov=torch.stack([keyframe.ov for keyframe in keyframes]),
+        ov_stride=keyframes[0].ov_stride,
+    )
+
+
+def working_image(
+    frame: Frame, width: int
+) -> tuple[
+    UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "3 3"], Float32[np.ndarray, "h w"] | None
+]:
+    """Return colours, intrinsics and depth of a frame at a width in pixels.
+
+    Raises:
+        ValueError: depth and image differ in aspect, or the pose is no finite 4x4 matrix.
+    """
+    if frame.T_world_camera.shape != (4, 4) or not np.isfinite(frame.T_world_camera).all():
+        raise ValueError(f"frame {frame.name} has no finite 4x4 pose")
+    rows, columns = frame.rgb.shape[:2]
+    height = max(1, round(rows * width / columns))
+    rgb = frame.rgb
+    if (columns, rows) != (width, height):
+        method = cv2.INTER_AREA if width < columns else cv2.INTER_LINEAR
+        rgb = cv2.resize(rgb, (width, height), interpolation=method)
+    K = scale_intrinsics(torch.from_numpy(frame.K.copy()), width / columns, height / rows)
+    depth = frame.depth
+    if depth is not None:
+        if abs(depth.shape[1] / depth.shape[0] - columns / rows) > 0.02 * columns / rows:
+            raise ValueError(
+                f"frame {frame.name} has {depth.shape[1]}x{depth.shape[0]} pixels of depth and "
+                f"{columns}x{rows} of colour: depth must be registered to the image"
+            )
+        if depth.shape != (height, width):
+            # The nearest pixel: a mean of two surfaces is a depth that nobody measured.
+            depth = cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        depth = np.nan_to_num(depth, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
+    return np.ascontiguousarray(rgb), K.numpy().astype(np.float32), depth
+
+
+def _stack(arrays: list[np.ndarray], device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(np.stack(arrays)).to(device)
+
+
+class _Clock:
+    """Seconds per stage."""
+
+    def __init__(self) -> None:
+        self.start = self.last = perf_counter()
+        self.stages: dict[str, float] = {}
+
+    def lap(self, stage: str) -> None:
+        now = perf_counter()
+        self.stages[stage] = self.stages.get(stage, 0.0) + now - self.last
+        self.last = now
+
+    def report(self) -> Mapping[str, float]:
+        return {**self.stages, "total": self.last - self.start}

@@ -1,0 +1,118 @@
+"""From open-vocabulary features to scores, labels and masks.
+
+    scores = score_features(features, vlm.encode_texts(texts), contrast, vlm.logit_scale)   # [n, t]
+    label, confidence = label_features(features, text_features, contrast, vlm.logit_scale)
+
+A score is the probability of a text among all texts and the contrast words, the words that stand
+for everything else: raw cosines of unrelated words are far from zero and differ from word to word,
+so a threshold on them means nothing.
+"""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+NO_LABEL = 0  # what no text explains; text i has label i + 1
+_CHUNK = 16384  # rows scored at once: bounds the working memory for any number of texts
+
+
+def score_features(
+    features: Float[Tensor, "n d"],
+    text_features: Float[Tensor, "t d"],
+    contrast_features: Float[Tensor, "c d"],
+    logit_scale: float,
+) -> Float[Tensor, "n t"]:
+    """Return the probability of each text for each feature.
+
+    Args:
+        features: unit vectors, any float type; a zero row stands for "never seen" and scores 0.
+        text_features: unit vectors of the texts that were asked for.
+        contrast_features: unit vectors of the words for everything else, may be empty.
+        logit_scale: softmax temperature that belongs to the encoder.
+
+    Returns:
+        float32 probabilities; a row sums to one only together with its contrast words.
+    """
+    scores = [
+        part for _, part in _score_chunks(features, text_features, contrast_features, logit_scale)
+    ]
+    if not scores:
+        return torch.zeros(0, len(text_features), device=features.device)
+    return torch.cat(scores)
+
+
+def best_texts(
+    features: Float[Tensor, "n d"],
+    text_features: Float[Tensor, "t d"],
+    contrast_features: Float[Tensor, "c d"],
+    logit_scale: float,
+) -> tuple[Int[Tensor, "n"], Float[Tensor, "n"], Float[Tensor, "t"]]:
+    """Return only the winners, so that memory does not grow with the number of texts.
+
+    Returns:
+        Index of the best text per row, its probability, and the highest probability that each text
+        reaches anywhere (0 without rows).
+    """
+    count, device = len(features), features.device
+    index = torch.zeros(count, dtype=torch.long, device=device)
+    score = torch.zeros(count, device=device)
+    peak = torch.zeros(len(text_features), device=device)
+    for rows, part in _score_chunks(features, text_features, contrast_features, logit_scale):
+        score[rows], index[rows] = part.max(dim=1)
+        peak = torch.maximum(peak, part.amax(dim=0))
+    return index, score, peak
+
+
+def label_features(
+    features: Float[Tensor, "n d"],
+    text_features: Float[Tensor, "t d"],
+    contrast_features: Float[Tensor, "c d"],
+    logit_scale: float,
+    min_score: float = 0.0,
+) -> tuple[Int[Tensor, "n"], Float[Tensor, "n"]]:
+    """Return the label of each feature (0 none, i + 1 = text i) and its probability.
+
+    With `min_score` 0 every feature that was seen gets the best text, whether or not a contrast
+    word explains it better; that is what a closed vocabulary wants.
+    """
+    index, score, _ = best_texts(features, text_features, contrast_features, logit_scale)
+    label = torch.where((score > 0) & (score >= min_score), index + 1, NO_LABEL)
+    return label, score
+
+
+def upsample_scores(
+    scores: Float[Tensor, "h w t"], stride: int, width: int, height: int
+) -> Float[Tensor, "t H W"]:
+    """Resize a score map at a stride to its image, bilinear, pixel centres at integers.
+
+    Scores are interpolated, not labels: the border between two labels then runs where their
+    probabilities cross and not along the cells of the map.
+    """
+    rows, columns = scores.shape[:2]
+    fine = F.interpolate(
+        scores.permute(2, 0, 1).unsqueeze(0).float(),
+        size=(rows * stride, columns * stride),
+        mode="bilinear",
+        align_corners=False,
+    )
+    return fine[0, :, :height, :width]
+
+
+def _score_chunks(
+    features: Tensor, text_features: Tensor, contrast_features: Tensor, logit_scale: float
+) -> Iterator[tuple[slice, Tensor]]:
+    texts = len(text_features)
+    table = torch.cat([text_features, contrast_features]).float().T * logit_scale  # [d, t + c]
+    table = table.to(features.device)
+    for start in range(0, len(features), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        part = features[rows].float()
+        logits = part @ table
+        scores = torch.softmax(logits, dim=1)[:, :texts]
+        # Only a row without any logit can be a zero row; looking at all features would cost more.
+        flat = (logits == 0).all(dim=1).nonzero().squeeze(1)
+        scores[flat[~part[flat].any(dim=1)]] = 0.0
+        yield rows, scores
