@@ -1,4 +1,4 @@
-"""The three commands of a newcomer, as far as they can be tried inside a checkout that is set up."""
+"""The three commands of a newcomer, as far as they can be tried in a set-up checkout."""
 
 import os
 import subprocess
@@ -43,7 +43,7 @@ def test_bootstrap_refuses_an_unknown_option():
 
 
 def test_setup_bash_alone_gives_a_shell_that_works():
-    """A user who sources only install/setup.bash, from a clean environment, has ros2 and our types."""
+    """Sourcing only install/setup.bash in a clean environment gives ros2 and our types."""
     script = "source install/setup.bash && ros2 interface show govnesf_ros/srv/QueryText"
     clean = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": os.environ.get("HOME", "/")}
     result = subprocess.run(
