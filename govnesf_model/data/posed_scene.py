@@ -338,7 +338,7 @@ def _indices(meta: dict, key: str, count: int, root: Path) -> tuple[int, ...]:
     return indices
 
 
-def _turn_to_z_up(gravity: list[float], path: Path) -> np.ndarray:
+def _turn_to_z_up(gravity: list[int | float], path: Path) -> np.ndarray:
     """Return the 4x4 rotation that takes the direction of gravity to -z by the shortest way."""
     down = np.asarray(gravity, dtype=np.float64)
     length = np.linalg.norm(down) if down.shape == (3,) else 0.0

@@ -1,0 +1,25 @@
+"""Commands of the encoders: `govnesf relevancy` and the tree under `govnesf vlm`.
+
+govnesf_model/cli.py calls both functions with its subparsers; each command sets `run`.
+"""
+
+import argparse
+
+from govnesf_model.vlm.relevancy import add_relevancy_parser
+
+__all__ = ["add_relevancy_parser", "add_vlm_parser"]
+
+
+def add_vlm_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Declare `vlm train embedded`."""
+    from govnesf_model.vlm import train_embedded_cli
+
+    vlm = subparsers.add_parser("vlm", help="train open-vocabulary encoders")
+    commands = vlm.add_subparsers(dest="vlm_command", required=True, metavar="COMMAND")
+    train = commands.add_parser("train", help="train an encoder")
+    kinds = train.add_subparsers(dest="vlm_kind", required=True, metavar="ENCODER")
+    embedded = kinds.add_parser(
+        "embedded", help="the small offline encoder, on labelled rooms with colours and materials"
+    )
+    train_embedded_cli.add_arguments(embedded)
+    embedded.set_defaults(run=train_embedded_cli.run)
