@@ -1,0 +1,1 @@
+"""Helpers for sensor_msgs: `from sensor_msgs_py import point_cloud2`."""
