@@ -1,0 +1,1 @@
+"""Rendered rooms from open furniture models: training data and the demo scene."""

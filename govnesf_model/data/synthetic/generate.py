@@ -1,0 +1,216 @@
+"""Make scenes: a room, views of it, and everything that is known about it, as a posed folder.
+
+    generate_scene(out / "train_00007", seed=7, split="train", settings=Settings(views=16))
+
+Beside the posed folder's own files a scene holds `instance/NNNN.png` (uint16, 0 none),
+`instances.json` (name, colour, material, box and asset of each), `texts.json` (words for every class
+in it) and `ATTRIBUTION.md`. A scene is complete or absent: it is written under another name first.
+"""
+
+import json
+import os
+import shutil
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from govnesf_model.data.posed_scene import SceneWriter
+from govnesf_model.data.synthetic.assets import Catalogues
+from govnesf_model.data.synthetic.camera_path import camera_path, smooth_path
+from govnesf_model.data.synthetic.layout import Room, Thing, build_room
+from govnesf_model.data.synthetic.lens import Lens, expose, make_lens
+from govnesf_model.data.synthetic.names import SPLITS, object_classes
+from govnesf_model.data.synthetic.render import Stage, View
+
+MAX_ATTEMPTS = 20  # rooms that turn out too full for a camera are drawn anew
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is the same for all scenes of a run.
+
+    Attributes:
+        views: images a scene.
+        width, height: their size in pixels.
+        assets: "catalogues" or "procedural".
+        clean: no noise, blur, vignetting or change of exposure.
+        smooth: one continuous path instead of several segments.
+        image_suffix: ".jpg" or ".png".
+        wishes: see `build_room`.
+        size: room size in metres, None to draw it.
+        theme: kind of room, None to draw it.
+    """
+
+    views: int = 16
+    width: int = 320
+    height: int = 240
+    assets: str = "catalogues"
+    clean: bool = False
+    smooth: bool = False
+    image_suffix: str = ".jpg"
+    wishes: tuple[tuple[str, str | None, str | None], ...] = ()
+    size: tuple[float, float, float] | None = None
+    theme: str | None = None
+
+
+def generate_scene(folder: Path, seed: int, split: str, settings: Settings) -> Path:
+    """Make one scene, unless it is there already, and return its folder.
+
+    Raises:
+        ValueError: an unknown split, or no room of this seed has enough free views.
+        FileNotFoundError: the catalogues are asked for and not installed.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"unknown split '{split}': choose one of {', '.join(SPLITS)}")
+    if (folder / "scene.json").is_file():
+        return folder
+    library = None
+    if settings.assets == "catalogues":
+        library = _catalogues()
+    room, stage, poses, rng = _room_with_views(seed, split, library, settings)
+    K = _intrinsics(rng, settings)
+    views = [stage.render(K, T, settings.width, settings.height) for T in poses]
+    lens = make_lens(rng, [v.radiance for v in views[:: max(1, len(views) // 6)]], settings.clean)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    _write(partial, room, views, poses, K, lens, rng, seed, split, settings)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    return folder
+
+
+@lru_cache(maxsize=1)
+def _catalogues() -> Catalogues:
+    library = Catalogues.find()
+    if library is None:
+        raise FileNotFoundError(
+            "the furniture catalogues are not installed: run `govnesf data assets`, or make rooms "
+            "of parametric shapes alone with --assets procedural"
+        )
+    return library
+
+
+def _room_with_views(seed: int, split: str, library: Catalogues | None, settings: Settings):
+    problem: ValueError | None = None
+    for attempt in range(MAX_ATTEMPTS):
+        room = build_room(
+            seed + 1_000_003 * attempt,
+            split,
+            library,
+            settings.wishes,
+            settings.size,
+            settings.theme,
+        )
+        stage = Stage(room)
+        rng = np.random.default_rng([seed, attempt, zlib.crc32(split.encode())])
+        try:
+            path = smooth_path if settings.smooth else camera_path
+            return room, stage, path(stage, rng, settings.views), rng
+        except ValueError as error:
+            problem = error
+    raise ValueError(f"seed {seed}: no room with {settings.views} free views ({problem})")
+
+
+def _intrinsics(rng: np.random.Generator, settings: Settings) -> np.ndarray:
+    # Horizontal field of view of phones, webcams and depth cameras: 55 to 75 degrees.
+    view = np.deg2rad(rng.uniform(55, 75) if not settings.smooth else 62)
+    f = settings.width / 2 / np.tan(view / 2)
+    return np.array(
+        [[f, 0, (settings.width - 1) / 2], [0, f, (settings.height - 1) / 2], [0, 0, 1]]
+    )
+
+
+def _write(
+    folder: Path,
+    room: Room,
+    views: list[View],
+    poses: list[np.ndarray],
+    K: np.ndarray,
+    lens: Lens,
+    rng: np.random.Generator,
+    seed: int,
+    split: str,
+    settings: Settings,
+) -> None:
+    seen = sorted({int(i) for v in views for i in np.unique(v.instance)} - {0})
+    names = sorted({room.things[i - 1].name for i in seen})
+    index = {name: k + 1 for k, name in enumerate(names)}
+    to_label = np.zeros(len(room.things) + 1, np.uint8)
+    for i in seen:
+        to_label[i] = index[room.things[i - 1].name]
+    (folder / "instance").mkdir(parents=True)
+    with SceneWriter(folder, K, settings.image_suffix) as writer:
+        for view, T in zip(views, poses, strict=True):
+            rgb = expose(view.radiance, lens, rng)
+            name = writer.add(rgb, T, view.depth, to_label[view.instance])
+            path = folder / "instance" / f"{name}.png"
+            if not cv2.imwrite(str(path), view.instance.astype(np.uint16)):
+                raise OSError(f"could not write {path}: is the disk full?")
+        target = list(range(4, len(views), 5))
+        writer.describe(
+            {k: name for name, k in index.items()},
+            ignore=(0,),
+            gravity=[0, 0, -1],
+            split=split,
+            seed=seed,
+            source="synthetic room",
+            theme=room.theme,
+            size=[round(x, 3) for x in (room.width, room.depth, room.height)],
+            reference=[i for i in range(len(views)) if i not in target],
+            target=target,
+        )
+    described = {str(i): _describe(room.things[i - 1]) for i in seen}
+    (folder / "instances.json").write_text(json.dumps(described, indent=1))
+    texts = {name: list(object_classes()[name].synonyms) for name in names}
+    (folder / "texts.json").write_text(json.dumps(texts, indent=1))
+    (folder / "ATTRIBUTION.md").write_text(attribution([room.things[i - 1] for i in seen]))
+
+
+def _describe(thing: Thing) -> dict[str, object]:
+    center, size = oriented_box(thing)
+    return {
+        "name": thing.name,
+        "class": thing.name,
+        "color": thing.color,
+        "material": thing.material,
+        "asset": thing.asset,
+        "license": thing.license,
+        "center": [round(float(x), 4) for x in center],
+        "size": [round(float(x), 4) for x in size],
+        "yaw": round(float(thing.yaw), 5),
+    }
+
+
+def oriented_box(thing: Thing) -> tuple[np.ndarray, np.ndarray]:
+    """Return the world centre and the size, along its own turned axes, of a thing's box."""
+    own = thing.mesh.moved(-thing.yaw)
+    center = np.append((own.low + own.high) / 2, 1.0)[:3]
+    c, s = np.cos(thing.yaw), np.sin(thing.yaw)
+    turned = [c * center[0] - s * center[1], s * center[0] + c * center[1], center[2]]
+    return np.array(turned), own.size
+
+
+def attribution(things: list[Thing]) -> str:
+    """Return the notice that has to stand beside renders of these things."""
+    rows = sorted({(t.asset, t.name, t.creator, t.license) for t in things if t.asset[1] == ":"})
+    lines = [
+        "# Attribution",
+        "",
+        "Rendered by the synthetic room generator of govnesf_ros. Rooms and parametric shapes are",
+        "its own (Apache-2.0). These 3D models, scaled, recoloured and placed, come from the",
+        "catalogues of Sweet Home 3D (Debian package sweethome3d-furniture):",
+        "",
+        "| model | shows | author | licence |",
+        "|---|---|---|---|",
+        *(f"| {a} | {n} | {c} | {x} |" for a, n, c, x in rows),
+        "",
+        "CC-BY-3.0: https://creativecommons.org/licenses/by/3.0/ - "
+        "CC-BY-3.0-US: https://creativecommons.org/licenses/by/3.0/us/ - "
+        "CC0-1.0: https://creativecommons.org/publicdomain/zero/1.0/",
+        "",
+    ]
+    return "\n".join(lines)
