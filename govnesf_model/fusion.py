@@ -41,8 +41,8 @@ class FusionNet(nn.Module):
 
         Args:
             query: f^n, sampled per view.
-            from_volume: the volume feature v through the first layer of MLP_a, which is linear and so
-                has been applied to the volume before sampling; None without volume features.
+            from_volume: the volume feature v through the first layer of MLP_a, which is linear and
+                so was applied to the volume before sampling; None without volume features.
             directions: d_n, unit vectors from camera n's centre to the point.
             distance: metres from camera n's centre to the point.
             valid: which of the k views see the point.
@@ -93,7 +93,7 @@ class CrossViewAttention(nn.Module):
         n, k, width = x.shape
         split = self.qkv(self.norm(x)).view(n, k, 3, self.heads, width // self.heads)
         query, key, value = split.permute(2, 0, 3, 1, 4)  # each [n, heads, k, width / heads]
-        # A point that no view sees would be a softmax over nothing: let it attend, its weights are 0.
+        # A point that no view sees would be a softmax over nothing; its weights are 0 anyway.
         usable = valid | ~valid.any(dim=1, keepdim=True)
         mixed = F.scaled_dot_product_attention(
             query, key, value, attn_mask=usable[:, None, None, :].expand(-1, -1, k, -1)

@@ -3,8 +3,8 @@
     index, weight = bilinear_taps(at, height, width)       # four taps per position
     values = gather(table, index, weight)                  # [n, channels]
 
-A map or volume is kept channel-last as a table [cells, channels]. Interpolating, blending over views
-and summing along a ray are all weighted sums of its rows, so any chain of them is a single
+A map or volume is kept channel-last as a table [cells, channels]. Interpolating, blending over
+views and summing along a ray are all weighted sums of its rows, so any chain of them is a single
 `embedding_bag` and no tensor [points, views, channels] is ever made.
 """
 

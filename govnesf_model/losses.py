@@ -25,7 +25,7 @@ def ov_loss(
 ) -> Float[Tensor, ""]:
     """Return the mean over rays of 1 - cos, eq. 9b.
 
-    The renderer detaches the ray weights of the features, so no gradient of this reaches the density.
+    The renderer detaches the ray weights of the features: no gradient of this reaches the density.
     """
     return _mean(1 - F.cosine_similarity(rendered, truth, dim=-1), mask)
 

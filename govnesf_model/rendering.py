@@ -217,7 +217,7 @@ def place_samples(
     samples: int,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "r s"]:
-    """Return one position per bin of equal length: its middle, or anywhere in it with a generator."""
+    """Return one position per bin: its middle, or anywhere in it with a generator."""
     shape = (len(start), samples)
     if generator is None:
         inside = torch.full(shape, 0.5, device=start.device)
@@ -230,7 +230,7 @@ def place_samples(
 def sample_distances(
     t: Float[Tensor, "r s"], end: Float[Tensor, "r"], directions: Float[Tensor, "r 3"]
 ) -> Float[Tensor, "r s"]:
-    """Return delta_i, the metres from each sample to the next one; from the last to the ray's end."""
+    """Return delta_i, metres from each sample to the next; from the last to the ray's end."""
     following = torch.cat([t[:, 1:], end.unsqueeze(1)], dim=1)
     return (following - t) * directions.norm(dim=-1, keepdim=True)
 

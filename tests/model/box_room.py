@@ -1,4 +1,4 @@
-"""A room with analytic depth for tests: an axis-aligned box with painted walls, seen from inside."""
+"""A room with analytic depth for tests: an axis-aligned box with painted walls."""
 
 import math
 
@@ -41,7 +41,7 @@ def room_cameras(count: int, width: int = 64, height: int = 48) -> list[Camera]:
 
 
 def trace(camera: Camera) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w"], np.ndarray]:
-    """Return colours (0..1), z-depth (metres) and labels (1..6, the wall) of a camera in the box."""
+    """Return colours (0..1), z-depth (metres) and labels (1..6, the wall) of a camera."""
     uv = pixel_grid(camera.height, camera.width)
     origins, directions = pixel_rays(uv, camera.K, camera.T_world_camera)
     safe = torch.where(directions.abs() < 1e-9, torch.full_like(directions, 1e-9), directions)

@@ -1,0 +1,304 @@
+"""Scenes as tensors, and the random problems that the field is trained on.
+
+scene = load_scene(open_scene(folder), field.encoder, size=(320, 240))
+task = draw_task(scene, config, rng)            # references, targets, a turned world, a grid
+rays = draw_rays(task, 512, rng)                # pixels of the targets and what they show
+"""
+
+import dataclasses
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from .cameras import inside_image, pixel_rays, project, scale_intrinsics, unproject
+from .cost_volume import VolumeGrid
+from .data.posed_scene import PosedScene
+from .image_encoder import ImageEncoder
+
+UNLABELLED = 0  # label images hold 0 where nothing is known
+
+
+@dataclass
+class SceneTensors:
+    """A posed scene in memory, images of one size.
+
+    Attributes:
+        name: of the scene.
+        rgb: images.
+        depth: z-depth in metres, 0 unknown; None if the scene has none.
+        label: class indices; None if the scene has none.
+        K, T_world_camera: intrinsics and poses.
+        maps: cached outputs of a frozen backbone (float16), or None.
+    """
+
+    name: str
+    rgb: UInt8[Tensor, "v 3 H W"]
+    depth: Float[Tensor, "v H W"] | None
+    label: UInt8[Tensor, "v H W"] | None
+    K: Float[Tensor, "v 3 3"]
+    T_world_camera: Float[Tensor, "v 4 4"]
+    maps: list[Float[Tensor, "v _ _ _"]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.rgb)
+
+    @property
+    def height(self) -> int:
+        return self.rgb.shape[2]
+
+    @property
+    def width(self) -> int:
+        return self.rgb.shape[3]
+
+    def subset(self, index: Sequence[int]) -> "SceneTensors":
+        """Return some of the views, in the order given."""
+        rows = torch.as_tensor(list(index), dtype=torch.long)
+        return SceneTensors(
+            self.name,
+            self.rgb[rows],
+            None if self.depth is None else self.depth[rows],
+            None if self.label is None else self.label[rows],
+            self.K[rows],
+            self.T_world_camera[rows],
+            None if self.maps is None else [level[rows] for level in self.maps],
+        )
+
+    def colors(self) -> Float[Tensor, "v 3 H W"]:
+        """Return the images in 0..1."""
+        return self.rgb.float() / 255
+
+
+@dataclass
+class Task:
+    """One training problem.
+
+    Attributes:
+        references: the views that the field is built from.
+        targets: held-back views that it must render.
+        grid: where the volume lies.
+    """
+
+    references: SceneTensors
+    targets: SceneTensors
+    grid: VolumeGrid
+
+
+@dataclass
+class Rays:
+    """Pixels of target views.
+
+    Attributes:
+        origins, directions: of the rays, unit z-depth per unit of direction.
+        color: true colours, 0..1.
+        depth: true z-depth, 0 unknown.
+        label: true class, 0 unknown.
+        in_grid: the true surface point lies in the grid.
+        leaves_grid: the surface is known and the ray passes the whole grid before it.
+        visible: some reference view sees the surface point unoccluded, or no depth tells.
+    """
+
+    origins: Float[Tensor, "r 3"]
+    directions: Float[Tensor, "r 3"]
+    color: Float[Tensor, "r 3"]
+    depth: Float[Tensor, "r"]
+    label: UInt8[Tensor, "r"]
+    in_grid: Bool[Tensor, "r"]
+    leaves_grid: Bool[Tensor, "r"]
+    visible: Bool[Tensor, "r"]
+
+
+def load_scene(
+    scene: PosedScene,
+    size: tuple[int, int],
+    indices: Sequence[int] | None = None,
+    encoder: ImageEncoder | None = None,
+    jitter: random.Random | None = None,
+) -> SceneTensors:
+    """Read frames of a scene into memory.
+
+    Args:
+        scene: a posed scene.
+        size: (width, height) that images are brought to.
+        indices: which frames; all by default.
+        encoder: caches its backbone's maps when that is frozen.
+        jitter: changes exposure and white balance of the scene at random, as a camera would.
+    """
+    width, height = size
+    chosen = range(len(scene)) if indices is None else indices
+    gain = np.ones(3, dtype=np.float32)
+    gamma = 1.0
+    if jitter is not None:
+        gain = np.array([jitter.uniform(0.9, 1.1) for _ in range(3)], dtype=np.float32)
+        gain *= jitter.uniform(0.75, 1.2)
+        gamma = jitter.uniform(0.8, 1.25)
+    rgb, depth, label, K, poses = [], [], [], [], []
+    for index in chosen:
+        frame = scene[index]
+        scale = (width / frame.rgb.shape[1], height / frame.rgb.shape[0])
+        image = cv2.resize(frame.rgb, size, interpolation=cv2.INTER_AREA)
+        if jitter is not None:
+            own = gain * jitter.uniform(0.96, 1.04)
+            image = np.clip((image / 255.0) ** gamma * own * 255, 0, 255).astype(np.uint8)
+        rgb.append(torch.from_numpy(image).permute(2, 0, 1))
+        if frame.depth is not None:
+            depth.append(cv2.resize(frame.depth, size, interpolation=cv2.INTER_NEAREST))
+        if frame.label is not None:
+            label.append(cv2.resize(frame.label, size, interpolation=cv2.INTER_NEAREST))
+        K.append(scale_intrinsics(torch.from_numpy(frame.K).float(), *scale))
+        poses.append(torch.from_numpy(frame.T_world_camera).float())
+    count = len(rgb)
+    loaded = SceneTensors(
+        scene.name,
+        torch.stack(rgb),
+        torch.from_numpy(np.stack(depth)) if len(depth) == count else None,
+        torch.from_numpy(np.stack(label)) if len(label) == count else None,
+        torch.stack(K),
+        torch.stack(poses),
+    )
+    if encoder is not None and encoder.frozen:
+        with torch.no_grad():
+            single = [encoder.backbone(image[None].float() / 255) for image in loaded.rgb]
+        loaded.maps = [torch.cat(level).half() for level in zip(*single, strict=True)]
+    return loaded
+
+
+def draw_task(
+    scene: SceneTensors,
+    voxel: float,
+    rng: random.Random,
+    references: tuple[int, int] = (3, 12),
+    targets: int = 2,
+    max_cells: int = 40 * 40 * 18,
+) -> Task:
+    """Draw references and targets, turn the world about its vertical and place the grid anywhere.
+
+    Args:
+        scene: the whole scene, at least `targets` + 2 views.
+        voxel: edge of a voxel in metres.
+        rng: source of chance.
+        references: least and most reference views.
+        targets: number of held-back views.
+        max_cells: bound on the grid, which otherwise covers what the references see.
+
+    Raises:
+        ValueError: the scene has too few views.
+    """
+    count = len(scene)
+    if count < targets + 2:
+        raise ValueError(f"scene {scene.name} has {count} views: training needs {targets + 2}")
+    held = rng.sample(range(count), targets)
+    rest = [index for index in range(count) if index not in held]
+    wanted = rng.randint(min(references[0], len(rest)), min(references[1], len(rest)))
+    if rng.random() < 0.5:  # the stretch of the path around a target, as a robot has it
+        rest.sort(key=lambda index: abs(index - held[0]))
+        chosen = rest[:wanted]
+    else:
+        chosen = rng.sample(rest, wanted)
+    T_turned_world = _turn(rng)
+    turned = SceneTensors(
+        **{**vars(scene), "T_world_camera": T_turned_world @ scene.T_world_camera}
+    )
+    refs, goals = turned.subset(chosen), turned.subset(held)
+    lower, upper = seen_bounds(refs)
+    shift = torch.tensor([rng.uniform(-0.4, 0.4), rng.uniform(-0.4, 0.4), rng.uniform(-0.3, 0.1)])
+    lower, upper = lower + shift - 0.2, upper + shift + 0.2
+    return Task(refs, goals, _bounded_grid(lower, upper, voxel, max_cells, rng))
+
+
+def draw_rays(task: Task, count: int, rng: random.Random) -> Rays:
+    """Draw pixels of the targets at random and look up what they show."""
+    parts = []
+    per_view = count // len(task.targets)
+    generator = torch.Generator().manual_seed(rng.getrandbits(48))
+    for view in range(len(task.targets)):
+        column = torch.randint(0, task.targets.width, (per_view,), generator=generator)
+        line = torch.randint(0, task.targets.height, (per_view,), generator=generator)
+        parts.append(look_up_rays(task, view, column, line))
+    return Rays(*(torch.cat([getattr(p, name) for p in parts]) for name in vars(parts[0])))
+
+
+def look_up_rays(task: Task, view: int, column: Tensor, line: Tensor) -> Rays:
+    """Return the rays through given pixels of a target and what they show."""
+    targets = task.targets
+    uv = torch.stack([column, line], dim=-1).float()
+    K, T_world_camera = targets.K[view], targets.T_world_camera[view]
+    origins, directions = pixel_rays(uv, K, T_world_camera)
+    color = targets.rgb[view][:, line, column].T.float() / 255
+    if targets.depth is None:
+        depth = torch.zeros(len(uv))
+        visible = torch.ones(len(uv), dtype=torch.bool)
+        in_grid, leaves = visible, ~visible
+    else:
+        depth = targets.depth[view][line, column]
+        points = unproject(uv, depth, K, T_world_camera)
+        in_grid = task.grid.contains(points) & (depth > 0)
+        leaves = (depth > 0) & ~in_grid
+        visible = seen_by(task.references, points) & (depth > 0)
+    label = torch.zeros(len(uv), dtype=torch.uint8)
+    if targets.label is not None:
+        label = targets.label[view][line, column]
+    return Rays(origins, directions, color, depth, label, in_grid, leaves, visible)
+
+
+def seen_by(
+    views: SceneTensors, points: Float[Tensor, "n 3"], tolerance: float = 0.05
+) -> Bool[Tensor, "n"]:
+    """Tell which surface points at least one view sees, by its depth; all if it has no depth."""
+    uv, z = project(points, views.K, views.T_world_camera)
+    inside = inside_image(uv, z, views.width, views.height)
+    if views.depth is None:
+        return inside.any(dim=0)
+    column = uv[..., 0].round().clamp(0, views.width - 1).long()
+    line = uv[..., 1].round().clamp(0, views.height - 1).long()
+    measured = views.depth[torch.arange(len(views)).unsqueeze(-1), line, column]
+    return (inside & ((z - measured).abs() < tolerance * measured + 0.02)).any(dim=0)
+
+
+def seen_bounds(
+    views: SceneTensors, reach: float = 4.0
+) -> tuple[Float[Tensor, "3"], Float[Tensor, "3"]]:
+    """Return the corners of the box that holds what views see: their depth, or `reach` metres."""
+    points = []
+    for view in range(len(views)):
+        line, column = torch.meshgrid(
+            torch.arange(0, views.height, 8), torch.arange(0, views.width, 8), indexing="ij"
+        )
+        uv = torch.stack([column, line], dim=-1).reshape(-1, 2).float()
+        depth = torch.full((len(uv),), reach)
+        if views.depth is not None:
+            depth = views.depth[view][line, column].reshape(-1)
+        at = unproject(uv, depth, views.K[view], views.T_world_camera[view])
+        points += [at[depth > 0], views.T_world_camera[view, None, :3, 3]]
+    cloud = torch.cat(points)
+    quantiles = torch.quantile(cloud, torch.tensor([0.005, 0.995]), dim=0)
+    return quantiles[0], quantiles[1]
+
+
+def _bounded_grid(
+    lower: Tensor, upper: Tensor, voxel: float, max_cells: int, rng: random.Random
+) -> VolumeGrid:
+    size = upper - lower
+    cells = float((size / voxel).ceil().prod())
+    if cells > max_cells:
+        keep = math.sqrt(max_cells / cells)
+        for axis in (0, 1):  # cut floor area, never height; where, is chance
+            length = float(size[axis]) * keep
+            start = float(lower[axis]) + rng.random() * (float(size[axis]) - length)
+            lower[axis], upper[axis] = start, start + length
+    return VolumeGrid.around(lower, upper, voxel)
+
+
+def _turn(rng: random.Random) -> Float[Tensor, "4 4"]:
+    angle = rng.uniform(0, 2 * math.pi)
+    T = torch.eye(4)
+    T[0, 0] = T[1, 1] = math.cos(angle)
+    T[0, 1], T[1, 0] = -math.sin(angle), math.sin(angle)
+    T[0, 3], T[1, 3] = rng.uniform(-0.5, 0.5), rng.uniform(-0.5, 0.5)
+    return T
