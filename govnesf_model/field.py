@@ -127,6 +127,7 @@ class GovNesf(nn.Module):
         k: int | None = None,
         directions: Float[Tensor, "n 3"] | None = None,
         masking: str = "none",
+        tolerance: float | None = None,
     ) -> Blend:
         """Return how each point is mixed from the views (eq. 2).
 
@@ -137,9 +138,12 @@ class GovNesf(nn.Module):
             k: best visible views per point, 0 for all; the configuration's by default.
             directions: viewing directions of the rays; without them there are no colour weights.
             masking: "none", or "depth" for depth-guided masking.
+            tolerance: of that masking; the configuration's `dgm_tolerance` by default. Points that
+                are known to lie on a surface can afford less.
         """
         k = self.config.views_per_point if k is None else k
-        choice = choose_views(points, views, k, directions, masking, self.config.dgm_tolerance)
+        tolerance = self.config.dgm_tolerance if tolerance is None else tolerance
+        choice = choose_views(points, views, k, directions, masking, tolerance)
         offset = points.unsqueeze(1) - views.T_world_camera[choice.view, :3, 3]  # [n, k, 3]
         distance = offset.norm(dim=-1)
         toward = offset / distance.clamp_min(1e-6).unsqueeze(-1)

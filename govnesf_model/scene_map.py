@@ -136,8 +136,9 @@ class SceneMap:
                 self._keyframes = (*self._keyframes, keyframe)
                 self._remember_poses()
                 volume = self._integrate(keyframe, clock)
-                visible, fresh = self._add_points(keyframe, volume, clock)
-                self._fuse(keyframe, visible, fresh, volume)
+                visible, added = self._add_points(keyframe, volume)
+                clock.lap("points")
+                self._fuse(keyframe, visible, volume)
                 clock.lap("fuse")
                 self._publish()
                 clock.lap("publish")
@@ -145,7 +146,7 @@ class SceneMap:
                 # A half-added keyframe would be counted in the volume and not among the views.
                 self._forget(keyframe.id)
                 raise
-            return KeyframeReport(keyframe.id, clock.report(), int(fresh.sum()), evicted)
+            return KeyframeReport(keyframe.id, clock.report(), added, evicted)
 
     @property
     def volume(self) -> VolumeField | None:
@@ -236,11 +237,10 @@ class SceneMap:
         return volume
 
     def _add_points(
-        self, keyframe: Keyframe, volume: VolumeField, clock: "_Clock"
-    ) -> tuple[Int64[np.ndarray, "_"], np.ndarray]:
-        """Add the surface that a keyframe shows; return the rows it sees and which are new."""
+        self, keyframe: Keyframe, volume: VolumeField
+    ) -> tuple[Int64[np.ndarray, "_"], int]:
+        """Add the surface that a keyframe shows; return the rows it sees and how many are new."""
         config, points = self.config, self._points
-        before = len(points)
         if keyframe.depth is not None:
             self._surface[keyframe.id] = keyframe.depth
             xyz, rgb = points_from_depth(
@@ -255,16 +255,13 @@ class SceneMap:
         else:
             depth, xyz, rgb = render_depth(self.field, volume, keyframe, config)
             self._surface[keyframe.id] = depth
-        rows, _ = points.merge(xyz, rgb)
+        rows, fresh = points.merge(xyz, rgb)
         view = self._rows_seen(keyframe, np.arange(len(points)))
         visible = np.union1d(rows, view.seen)
         # A point that this very image has confirmed is not looked through by another pixel of it.
         points.miss(np.setdiff1d(view.through, rows))
         self._seen[keyframe.id] = visible
-        visible = self._drop(visible)
-        fresh = points.views[visible] == 0
-        clock.lap("points")
-        return visible, fresh & (visible >= min(before, len(points)))
+        return self._drop(visible), int(fresh.sum())
 
     def _rows_seen(self, keyframe: Keyframe, rows: np.ndarray):
         tolerance = self.config.depth_tolerance
@@ -297,10 +294,9 @@ class SceneMap:
             self._seen[number] = moved[moved >= 0]
         return self._seen[self._keyframes[-1].id]
 
-    def _fuse(
-        self, keyframe: Keyframe, visible: np.ndarray, fresh: np.ndarray, volume: VolumeField
-    ) -> None:
+    def _fuse(self, keyframe: Keyframe, visible: np.ndarray, volume: VolumeField) -> None:
         points, config = self._points, self.config
+        fresh = points.views[visible] == 0
         new, old = visible[fresh], visible[~fresh]
         if len(old) > config.refresh_points:
             # Points that few views have told about gain most from another one.
@@ -309,12 +305,11 @@ class SceneMap:
         related = self._related(keyframe, rows)
         self._spread(related, new)
         views = self.views(related)
-        masking = "depth" if views.depth is not None else "none"
         xyz = torch.from_numpy(points.xyz[rows]).to(self.device)
         features, confidence, counts = [], [], []
         for part in xyz.split(_FUSE_CHUNK):
             feature, agreement, count = fuse_points(
-                self.field, part, views, volume, config.views_per_point, masking
+                self.field, part, views, volume, config.views_per_point, config.depth_tolerance
             )
             features.append(feature)
             confidence.append(agreement)
@@ -371,16 +366,25 @@ def fuse_points(
     views: Views,
     volume: VolumeField,
     k: int,
-    masking: str,
+    tolerance: float,
 ) -> tuple[Float[torch.Tensor, "n d"], Float[torch.Tensor, "n"], torch.Tensor]:
     """Return unit features of points, a confidence in 0..1 and the number of views behind each.
 
     The views' features have unit length, so the length of their weighted mean says how far they
-    agree; one view alone is trusted half.
+    agree; one view alone is trusted half. Where views have depth, those whose depth is off the point
+    by more than the (relative) tolerance do not see it: depth-guided masking, much tighter than for
+    samples along a ray, because these points lie on the surface.
     """
-    blend = field.blend(points, views, volume, k=k, masking=masking)
+    masking = "none" if views.depth is None else "depth"
+    blend = field.blend(points, views, volume, k=k, masking=masking, tolerance=tolerance)
     feature = blend_semantic(blend, points, views).float()
     count = blend.valid.sum(dim=1)
+    lost = (count == 0).nonzero().squeeze(1)
+    if masking == "depth" and len(lost):
+        at = points[lost]
+        blend = field.blend(at, views, volume, k=k, masking=masking)
+        feature[lost] = blend_semantic(blend, at, views).float()
+        count[lost] = blend.valid.sum(dim=1)
     length = feature.norm(dim=1)
     unit = feature / length.clamp_min(1e-6).unsqueeze(1)
     confidence = length.clamp(0, 1) * count / (count + 1)

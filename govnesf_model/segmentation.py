@@ -10,10 +10,13 @@ so a threshold on them means nothing.
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
+
+from govnesf_model.keyframes import Keyframe
 
 NO_LABEL = 0  # what no text explains; text i has label i + 1
 _CHUNK = 16384  # rows scored at once: bounds the working memory for any number of texts
@@ -99,6 +102,35 @@ def upsample_scores(
         align_corners=False,
     )
     return fine[0, :, :height, :width]
+
+
+def mask_of_keyframe(
+    keyframe: Keyframe,
+    text_features: Float[Tensor, "t d"],
+    contrast_features: Float[Tensor, "c d"],
+    logit_scale: float,
+    min_score: float = 0.5,
+    size: tuple[int, int] | None = None,
+) -> UInt8[np.ndarray, "H W"]:
+    """Return which pixels of a keyframe show which text: 0 none, i + 1 = text i.
+
+    Args:
+        keyframe: from a snapshot of the map.
+        text_features, contrast_features, logit_scale: as in `score_features`; at most 254 texts.
+        min_score: probability from which on a pixel belongs to a text.
+        size: width and height of the mask, the keyframe's own by default. `keyframe.source_size`
+            gives the mask of the image as the camera sent it.
+    """
+    rows, columns, _ = keyframe.ov.shape
+    flat = score_features(keyframe.ov.flatten(0, 1), text_features, contrast_features, logit_scale)
+    scores = upsample_scores(
+        flat.view(rows, columns, -1), keyframe.ov_stride, keyframe.width, keyframe.height
+    )
+    if size is not None and size != (keyframe.width, keyframe.height):
+        shape = (size[1], size[0])
+        scores = F.interpolate(scores.unsqueeze(0), shape, mode="bilinear", align_corners=False)[0]
+    best, index = scores.max(dim=0)
+    return torch.where(best >= min_score, index + 1, NO_LABEL).to(torch.uint8).cpu().numpy()
 
 
 def _score_chunks(
