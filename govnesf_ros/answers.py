@@ -1,0 +1,188 @@
+"""Questions to the map: one at a time by service, and one that stays active.
+
+    answers = Answers(scene_map, vlm, vocabulary)
+    found = answers.ask(Query(texts=("mug",)))        # any thread
+    labelled = answers.label(scene_map.snapshot())    # for the semantic cloud
+
+Reads snapshots only; nothing here waits for the mapping thread.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import cv2
+import numpy as np
+
+from govnesf_model.keyframes import Keyframe, MapSnapshot
+from govnesf_model.palette import legend, overlay
+from govnesf_model.query import Query, QueryAnswer, TextTable, answer, encode_query
+from govnesf_model.scene_map import SceneMap
+from govnesf_model.segmentation import label_features, score_features, upsample_scores
+from govnesf_model.vlm.base import DenseEncoder, coverage_warning
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """An answer with what it was read from.
+
+    Attributes:
+        query: as asked.
+        answer: of the model.
+        snapshot: that was asked.
+        keyframe: newest in the snapshot, None in an empty map.
+        mask: uint8 [H, W] in the keyframe's source image, None in an empty map.
+        milliseconds: from request to answer.
+    """
+
+    query: Query
+    answer: QueryAnswer
+    snapshot: MapSnapshot
+    keyframe: Keyframe | None
+    mask: np.ndarray | None
+    milliseconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """The map in the words of the vocabulary.
+
+    Attributes:
+        label: uint32 [N], 0 none, i + 1 = texts[i].
+        confidence: float32 [N], probability of the label.
+    """
+
+    snapshot: MapSnapshot
+    texts: tuple[str, ...]
+    threshold: float
+    label: np.ndarray
+    confidence: np.ndarray
+
+
+class Answers:
+    """Keeps the vocabulary and the active query.
+
+    Args:
+        scene_map: its snapshots are read.
+        vlm: encodes texts.
+        vocabulary: default words of the semantic cloud.
+        label_score: see `encode_query`; 0 for the encoder's default.
+
+    Raises:
+        QueryError: the vocabulary cannot be used.
+    """
+
+    def __init__(
+        self,
+        scene_map: SceneMap,
+        vlm: DenseEncoder,
+        vocabulary: Sequence[str],
+        label_score: float = 0.0,
+    ) -> None:
+        self._map = scene_map
+        self._vlm = vlm
+        self._default = tuple(vocabulary)
+        self._lock = threading.Lock()
+        self._active: Query | None = None
+        self.last_milliseconds = 0.0
+        self.label_score = label_score
+        self._vocabulary = self._encode_vocabulary(self._default)
+
+    @property
+    def active(self) -> Query | None:
+        """The query that is answered again with every new keyframe."""
+        return self._active
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The words of the semantic cloud."""
+        return self._vocabulary.texts
+
+    def ask(self, query: Query) -> Answered:
+        """Answer a query and make it the active one.
+
+        Raises:
+            QueryError: the query cannot be used; the active query stays.
+        """
+        found = self._answer(query)
+        self._active = query
+        self.last_milliseconds = found.milliseconds
+        return found
+
+    def ask_again(self) -> Answered | None:
+        """Answer the active query from the newest snapshot; None without one."""
+        query = self._active
+        return None if query is None else self._answer(query)
+
+    def end(self) -> None:
+        """End the active query."""
+        self._active = None
+
+    def set_vocabulary(self, texts: Sequence[str]) -> tuple[str, ...]:
+        """Change the words of the semantic cloud; none for the default.
+
+        Returns:
+            Warnings about words that the encoder was never taught.
+
+        Raises:
+            QueryError: the words cannot be used; the vocabulary stays.
+        """
+        table = self._encode_vocabulary(tuple(texts) or self._default)
+        self._vocabulary = table
+        return tuple(filter(None, map(coverage_warning, self._vlm.coverage(table.texts))))
+
+    def label(self, snapshot: MapSnapshot) -> Labelled:
+        """Label every point of a snapshot with the vocabulary."""
+        table = self._vocabulary
+        threshold = self.label_score or table.min_score
+        label, confidence = label_features(
+            snapshot.features,
+            table.text_features,
+            table.contrast_features,
+            table.logit_scale,
+            threshold,
+        )
+        return Labelled(
+            snapshot,
+            table.texts,
+            threshold,
+            label.cpu().numpy().astype(np.uint32),
+            confidence.cpu().numpy().astype(np.float32),
+        )
+
+    def _encode_vocabulary(self, texts: tuple[str, ...]) -> TextTable:
+        return encode_query(self._vlm, Query(texts=texts))
+
+    def _answer(self, query: Query) -> Answered:
+        begin = perf_counter()
+        snapshot = self._map.snapshot()
+        found = answer(snapshot, self._vlm, query)
+        keyframe = snapshot.keyframes[-1] if snapshot.keyframes else None
+        mask = None if keyframe is None else keyframe_mask(keyframe, found.table)
+        elapsed = 1e3 * (perf_counter() - begin)
+        return Answered(query, found, snapshot, keyframe, mask, elapsed)
+
+
+def keyframe_mask(keyframe: Keyframe, table: TextTable) -> np.ndarray:
+    """Return a mask in a keyframe's source image, uint8 [H, W], 0 none, i + 1 = texts[i]."""
+    rows, columns, dim = keyframe.ov.shape
+    scores = score_features(
+        keyframe.ov.reshape(-1, dim),
+        table.text_features,
+        table.contrast_features,
+        table.logit_scale,
+    ).reshape(rows, columns, -1)
+    fine = upsample_scores(scores, keyframe.ov_stride, keyframe.width, keyframe.height)
+    best, index = fine.max(dim=0)
+    label = (index + 1) * (best >= table.min_score)
+    mask = label.to("cpu").numpy().astype(np.uint8)
+    return cv2.resize(mask, keyframe.source_size, interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def overlay_picture(found: Answered) -> np.ndarray:
+    """Return the keyframe's image with its mask and a legend, uint8 [H, W, 3]."""
+    rgb = cv2.resize(found.keyframe.rgb, found.keyframe.source_size, interpolation=cv2.INTER_CUBIC)
+    picture = overlay(rgb, found.mask)
+    notes = [f"{best:.2f}" for best in found.answer.best]
+    return np.vstack([picture, legend(list(found.answer.texts), picture.shape[1], notes)])

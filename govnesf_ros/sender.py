@@ -1,0 +1,57 @@
+"""Decides which topics have to be sent again, on a thread of its own.
+
+sender = Sender(scene_map, answers, publishers)
+worker = NewestWorker("sending", sender.process)
+worker.submit(Refresh())            # something changed: map, query or vocabulary
+"""
+
+from dataclasses import dataclass
+
+from govnesf_model.query import Query
+from govnesf_model.scene_map import SceneMap
+from govnesf_ros.answers import Answered, Answers
+from govnesf_ros.publishers import Publishers
+
+
+@dataclass(frozen=True, eq=False)
+class Refresh:
+    """A wish to bring the topics up to date.
+
+    Attributes:
+        found: a fresh answer, which spares asking again.
+    """
+
+    found: Answered | None = None
+
+
+class Sender:
+    """Sends the active query's topics and the labelled map when their content has changed."""
+
+    def __init__(self, scene_map: SceneMap, answers: Answers, publishers: Publishers) -> None:
+        self._map = scene_map
+        self._answers = answers
+        self._publishers = publishers
+        self._query_sent: tuple[int, Query | None] = (-1, None)
+        self._map_sent: tuple | None = None
+
+    def process(self, job: Refresh) -> None:
+        """Send what differs from what was sent last; the query first, somebody waits for it."""
+        snapshot = self._map.snapshot()
+        active = self._answers.active
+        if (snapshot.version, active) != self._query_sent:
+            self._send_query(active, job.found, snapshot.version)
+            self._query_sent = (snapshot.version, active)
+        map_state = (snapshot.version, self._answers.vocabulary, self._answers.label_score)
+        if map_state != self._map_sent:
+            self._publishers.semantic(self._answers.label(snapshot))
+            self._map_sent = map_state
+
+    def _send_query(self, active: Query | None, found: Answered | None, version: int) -> None:
+        if active is None:
+            if self._query_sent[1] is not None:
+                self._publishers.no_answer()
+            return
+        if found is None or found.query is not active or found.snapshot.version != version:
+            found = self._answers.ask_again()
+        if found is not None:
+            self._publishers.answer(found)
