@@ -168,13 +168,13 @@ class Buffer(BufferCore, BufferInterface):
 
     def _try(self, future: Future, attempt: Callable[[], TransformStamped | None]) -> None:
         try:
-            result = None if future.done() else attempt()
+            result = None if _over(future) else attempt()
         except Exception as error:
             future.set_exception(error)
         else:
             if result is not None:
                 future.set_result(result)
-        if future.done():
+        if _over(future):
             with self._new_data:
                 self._pending.pop(future, None)
 
@@ -183,3 +183,7 @@ class Buffer(BufferCore, BufferInterface):
     ) -> FrameGraph.Response:
         response.frame_yaml = self.all_frames_as_yaml()
         return response
+
+
+def _over(future: Future) -> bool:
+    return future.done() or future.cancelled()

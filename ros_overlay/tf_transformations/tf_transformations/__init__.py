@@ -113,7 +113,9 @@ def quaternion_conjugate(quaternion: ArrayLike) -> np.ndarray:
 
 def quaternion_inverse(quaternion: ArrayLike) -> np.ndarray:
     """The quaternion that gives [0, 0, 0, 1] when multiplied."""
-    return _w_last(quaternions.qinverse(_w_first(quaternion)))
+    # Not transforms3d's: it divides by the length instead of its square.
+    conjugate = quaternion_conjugate(quaternion)
+    return conjugate / np.dot(conjugate, conjugate)
 
 
 def quaternion_slerp(
