@@ -32,7 +32,7 @@ class EmbeddedConfig:
 
     backbone: str = "tf_efficientnet_lite0"
     width: int = 160
-    fine: int = 96
+    fine: int = 64
     dim: int = 384
 
 
@@ -116,11 +116,11 @@ class EmbeddedNetwork(nn.Module):
 
 
 class _Mixer(nn.Module):
-    """Residual block: a wide depthwise filter, then all channels together."""
+    """Residual block: a depthwise filter, then all channels together."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.spatial = nn.Conv2d(channels, channels, 5, padding=2, groups=channels, bias=False)
+        self.spatial = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
         self.spatial_norm = nn.BatchNorm2d(channels)
         self.channel = _conv(channels, channels)
 

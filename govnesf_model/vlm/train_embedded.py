@@ -61,12 +61,12 @@ class TrainConfig:
 
     minutes: float = 70.0
     steps: int = 0
-    batch: int = 8
+    batch: int = 6
     width: int = 256
     height: int = 192
-    cells: int = 512
-    rate: float = 2e-3
-    backbone_rate: float = 4e-4
+    cells: int = 320
+    rate: float = 1.5e-3
+    backbone_rate: float = 3e-4
     weight_decay: float = 1e-2
     warmup: int = 200
     softness: float = 16.0
@@ -298,7 +298,7 @@ class Trainer:
             [self.average[name] for name in moving], list(moving.values()), 1 - decay
         )
 
-    def _log(self, **values: float) -> None:
+    def _log(self, **values: float | int) -> None:
         line = {"step": self.step, "seconds": round(self.seconds, 1), **values}
         with (self.out / "log.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", type=Path, help="folder for decoded rooms (default: OUT/rooms)")
     parser.add_argument("--minutes", type=float, default=70.0, help="length of the run")
     parser.add_argument("--steps", type=int, default=0, help="length in steps instead of minutes")
-    parser.add_argument("--batch", type=int, default=8, help="crops a step")
+    parser.add_argument("--batch", type=int, default=6, help="crops a step")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's)")
     parser.add_argument("--resume", action="store_true", help="continue the run in OUT")

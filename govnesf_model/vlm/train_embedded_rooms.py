@@ -61,8 +61,8 @@ class RoomSet:
         self._known: set[Path] = set()
         self.rescan()
 
-    def rescan(self, limit: int | None = None) -> int:
-        """Take in rooms that were not there before, at most `limit`; return how many."""
+    def rescan(self) -> int:
+        """Take in rooms that were not there before; return how many."""
         found = [
             path
             for folder in self.folders
@@ -70,7 +70,7 @@ class RoomSet:
             if path not in self._known and (path / "classes.json").is_file()
         ]
         added = 0
-        for path in tqdm(found[:limit], desc="decode rooms", unit="room", disable=not found):
+        for path in tqdm(found, desc="decode rooms", unit="room", disable=not found):
             self._known.add(path)
             try:
                 self.rooms.append(_decoded(path, self.cache))

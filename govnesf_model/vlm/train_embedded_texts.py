@@ -21,7 +21,7 @@ NOTHING = ("other", "background", "something else")  # true where no text of a q
 NOTHING_SHARE = 0.1  # of the cells learn that "other" wins when the truth is not among the texts
 NOTHING_BELOW = 0.5  # cosine; what is nearer to the truth is not among the texts then
 PHRASE_SHARE = 0.35  # of the cells with a known attribute have it in their positive
-PHRASES = 40  # things a step that get phrases
+PHRASES = 16  # things a step that get phrases
 RIVALS = 3  # wrong colours or materials a phrase
 PHRASE_NOUNS = 3  # texts of a name that phrases are made of
 
