@@ -18,13 +18,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from govnesf_model.data.synthetic.mesh import Mesh, Material, face_normals
+from govnesf_model.data.synthetic.mesh import Material, Mesh, face_normals
 from govnesf_model.data.synthetic.names import CATALOGUES, object_classes
 
 FOLDERS = (Path("/usr/share/sweethome3d/furniture"),)
 MAX_TRIANGLES = 40_000  # finer models are left out: they would slow every room they stand in
 TEXTURE_SIZE = 256  # pixels; larger textures hold nothing a 320x240 view could show
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 
 LICENSES = {
     "Scopia": ("CC-BY-3.0", "Scopia Visual Interfaces Systems, Sweet Home 3D"),
@@ -262,12 +262,12 @@ def _read_mtl(archive: zipfile.ZipFile, path: str) -> dict[str, Material]:
     for name, m in found.items():
         texture = None
         if "map" in m:
-            texture = _read_texture(archive, os.path.join(os.path.dirname(path), m["map"]))
+            texture = _read_texture(archive, f"{os.path.dirname(path)}/{m['map'].lstrip('/')}")
         color = np.clip(np.array(m.get("kd", (0.7, 0.7, 0.7))), 0, 1)
         if texture is not None and color.max() < 0.05:
             color = np.ones(3)  # exporters write black where the texture is all there is
         if texture is None:
-            color = np.clip(color, 0.02, 0.9) ** 2.2
+            color = np.clip(color, 0.12, 0.9) ** 2.2  # even soot reflects a percent
         hint = f"{name} {m.get('map', '')}".lower()
         out[name] = Material(
             color=tuple(float(c) for c in color),
@@ -296,10 +296,10 @@ def material_word(hint: str) -> str | None:
 
 
 def _read_texture(archive: zipfile.ZipFile, path: str) -> np.ndarray | None:
-    try:
-        data = archive.read(path.replace("\\", "/"))
-    except KeyError:
+    found = _find_image(archive, path.replace("\\", "/"))
+    if found is None:
         return None
+    data = archive.read(found)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
         return None
@@ -311,6 +311,19 @@ def _read_texture(archive: zipfile.ZipFile, path: str) -> np.ndarray | None:
         image = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
     image = cv2.resize(image, (TEXTURE_SIZE, TEXTURE_SIZE), interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA))
+
+
+def _find_image(archive: zipfile.ZipFile, path: str) -> str | None:
+    """Return the member a texture path means; some name a file of the modeller's own disk."""
+    names = archive.namelist()
+    if path in names:
+        return path
+    folder = path.split("/")[0] + "/" + path.split("/")[1] + "/"
+    images = [
+        n for n in names if n.startswith(folder) and n.lower().endswith((".jpg", ".jpeg", ".png"))
+    ]
+    same = [n for n in images if n.rsplit("/", 1)[1].lower() == path.rsplit("/", 1)[1].lower()]
+    return (same or (images if len(images) == 1 else []) or [None])[0]
 
 
 def _empty() -> Mesh:

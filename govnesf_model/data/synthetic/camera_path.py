@@ -1,6 +1,6 @@
 """Camera paths through a room: hand-held, robot, close-up.
 
-    poses = camera_path(stage, rng, views=16)      # list of 4x4 T_world_camera, OpenCV axes
+poses = camera_path(stage, rng, views=16)      # list of 4x4 T_world_camera, OpenCV axes
 """
 
 import numpy as np

@@ -135,7 +135,11 @@ def contact_sheet(folders: list[Path], columns: int = 6, width: int = 240) -> np
         ids = cv2.imread(str(folder / "instance" / f"{frame.name}.png"), cv2.IMREAD_UNCHANGED)
         tiles.append(np.random.default_rng(1).integers(40, 255, (65536, 3), np.uint8)[ids])
         h = width * scene.height // scene.width
-        rows.append(np.concatenate([cv2.resize(t, (width, h), interpolation=cv2.INTER_AREA) for t in tiles], 1))
+        rows.append(
+            np.concatenate(
+                [cv2.resize(t, (width, h), interpolation=cv2.INTER_AREA) for t in tiles], 1
+            )
+        )
     return np.concatenate(rows)
 
 

@@ -150,7 +150,11 @@ class _Builder:
         area = room.width * room.depth
         for name in _shuffled(rng, themed)[: int(rng.integers(5, 9) + area / 5)]:
             self._add(name, self._place_of(name))
-        others = [c.name for c in object_classes().values() if c.place in ("wall", "free", "floor", "seat", "table")]
+        others = [
+            c.name
+            for c in object_classes().values()
+            if c.place in ("wall", "free", "floor", "seat", "table")
+        ]
         for name in _shuffled(rng, others)[: int(rng.integers(4, 9))]:
             self._add(name, self._place_of(name))
         self._seats()
@@ -189,7 +193,12 @@ class _Builder:
                 kind = ["wood", "wood", "fabric", "leather", "metal"][rng.integers(5)]
                 if name in ("sofa", "armchair", "bed", "pouf") and kind in ("wood", "metal"):
                     kind = "fabric"
-                if kind in ("fabric", "leather") and name not in ("sofa", "armchair", "chair", "pouf"):
+                if kind in ("fabric", "leather") and name not in (
+                    "sofa",
+                    "armchair",
+                    "chair",
+                    "pouf",
+                ):
                     kind = "wood"
                 made = materials.material(kind, rng)
                 mesh, word = clad(mesh, made), made.word
@@ -204,7 +213,9 @@ class _Builder:
         shape_rng = np.random.default_rng([_number(name), _number(self.split), k])
         shape = make(name, shape_rng, color)
         asset = f"proc:{name}:{self.split}{k}"
-        return Thing(name, shape.mesh, asset, "Apache-2.0", "this project", shape.color, shape.material)
+        return Thing(
+            name, shape.mesh, asset, "Apache-2.0", "this project", shape.color, shape.material
+        )
 
     # walls
 
@@ -244,7 +255,12 @@ class _Builder:
                 out = min(0.05, depth / 3)
                 mesh = mesh.moved(0, (-(mesh.low[0] + mesh.high[0]) / 2, -out - mesh.low[1], 0))
                 inset = 0.012
-                hole = (s - w / 2 + inset, s + w / 2 - inset, z + (0 if z < 0.02 else inset), z + h - inset)
+                hole = (
+                    s - w / 2 + inset,
+                    s + w / 2 - inset,
+                    z + (0 if z < 0.02 else inset),
+                    z + h - inset,
+                )
                 self.holes[i].append(hole)
                 x0, x1, back = -w / 2 + inset, w / 2 - inset, depth - out + 0.03
                 view = self._outside(name)
@@ -275,11 +291,13 @@ class _Builder:
         keep = np.clip((y - rng.uniform(0.4, 0.7)) * 6, 0, 0.7)
         image = (image * keep + sky * (1 - keep)).astype(np.uint8)
         image[..., 3] = 255
-        return Material(color=(1, 1, 1), texture=image, emission=float(rng.uniform(0.8, 2.2)))
+        return Material(color=(1.0, 1.0, 1.0), texture=image, emission=float(rng.uniform(0.8, 2.2)))
 
     # furniture
 
-    def _add(self, name: str, place: str, color: str | None = None, asset: str | None = None) -> bool:
+    def _add(
+        self, name: str, place: str, color: str | None = None, asset: str | None = None
+    ) -> bool:
         thing = self._draw(name, color, asset)
         if thing is None or place in ("top", "structure", "door", "window"):
             return False
@@ -319,7 +337,10 @@ class _Builder:
             if place in ("seat", "free", "floor") and rng.random() < 0.6:
                 yaw += rng.normal(0, 0.35)
             w, d, _ = thing.mesh.size
-            half = np.abs(np.cos(yaw)) * np.array([w, d]) / 2 + np.abs(np.sin(yaw)) * np.array([d, w]) / 2
+            half = (
+                np.abs(np.cos(yaw)) * np.array([w, d]) / 2
+                + np.abs(np.sin(yaw)) * np.array([d, w]) / 2
+            )
             span = np.array([room.width, room.depth]) - 2 * half - 0.06
             if (span <= 0).any():
                 continue
@@ -356,7 +377,9 @@ class _Builder:
         for table in list(self.room.things):
             if table.name not in ("table", "glass table", "desk"):
                 continue
-            chair = self._draw("office chair" if table.name == "desk" and rng.random() < 0.6 else "chair")
+            chair = self._draw(
+                "office chair" if table.name == "desk" and rng.random() < 0.6 else "chair"
+            )
             if chair is None:
                 continue
             size = _local_size(table)
@@ -368,12 +391,19 @@ class _Builder:
                 local = np.array([sx * (size[0] / 2 + push), sy * (size[1] / 2 + push)])
                 c, s = np.cos(table.yaw), np.sin(table.yaw)
                 low, high = table.mesh.low[:2], table.mesh.high[:2]
-                centre = (low + high) / 2 + np.array([c * local[0] - s * local[1], s * local[0] + c * local[1]])
+                centre = (low + high) / 2 + np.array(
+                    [c * local[0] - s * local[1], s * local[0] + c * local[1]]
+                )
                 facing = table.yaw + np.arctan2(-sx, sy)
                 yaw = facing + rng.normal(0, 0.2)
                 rect = _rect(centre, chair.mesh.size[:2], yaw)
                 others = [r for r in self.rects if not _same(r, _bounds(table.mesh))]
-                inside = rect[0] > 0.02 and rect[2] > 0.02 and rect[1] < self.room.width - 0.02 and rect[3] < self.room.depth - 0.02
+                inside = (
+                    rect[0] > 0.02
+                    and rect[2] > 0.02
+                    and rect[1] < self.room.width - 0.02
+                    and rect[3] < self.room.depth - 0.02
+                )
                 if not inside or any(_overlap(rect, o, 0.02) for o in others):
                     continue
                 self.rects.append(rect)
@@ -381,7 +411,11 @@ class _Builder:
                 mesh = chair.mesh.moved(0, (-mid[0], -mid[1], -chair.mesh.low[2]))
                 mesh = mesh.moved(yaw, (*centre, 0))
                 # A chair with arms cannot go under the top: leave it out where the two would meet.
-                if chair.mesh.high[2] > 0 and _overlap(rect, _bounds(table.mesh)) and _tall_front(chair.mesh, table.mesh.high[2]):
+                if (
+                    chair.mesh.high[2] > 0
+                    and _overlap(rect, _bounds(table.mesh))
+                    and _tall_front(chair.mesh, table.mesh.high[2])
+                ):
                     self.rects.pop()
                     continue
                 self.room.things.append(replace(chair, mesh=mesh, yaw=float(yaw)))
@@ -391,7 +425,16 @@ class _Builder:
     def _hangings(self) -> None:
         rng = self.rng
         pool = [c.name for c in object_classes().values() if c.place == "hang"]
-        common = ["picture", "picture", "picture", "clock", "mirror", "curtain", "wall cabinet", "wall lamp"]
+        common = [
+            "picture",
+            "picture",
+            "picture",
+            "clock",
+            "mirror",
+            "curtain",
+            "wall cabinet",
+            "wall lamp",
+        ]
         chosen = [common[k] for k in rng.integers(len(common), size=int(rng.integers(2, 6)))]
         chosen += _shuffled(rng, pool)[: int(rng.integers(2, 6))]
         for name in chosen:
@@ -432,7 +475,9 @@ class _Builder:
     def _ceiling(self) -> None:
         rng, room = self.rng, self.room
         for _ in range(int(rng.choice([0, 1, 1, 2]))):
-            name = ["pendant lamp", "ceiling lamp", "chandelier", "ceiling fan"][rng.choice(4, p=[0.4, 0.4, 0.1, 0.1])]
+            name = ["pendant lamp", "ceiling lamp", "chandelier", "ceiling fan"][
+                rng.choice(4, p=[0.4, 0.4, 0.1, 0.1])
+            ]
             thing = self._draw(name)
             if thing is None or thing.mesh.size[2] > 1.2:
                 continue
@@ -449,10 +494,14 @@ class _Builder:
         made = [n for n in pool if n in PROCEDURAL]
         wishes = list(wishes)
         furniture = [t for t in room.things if t.name in SURFACES]
-        furniture.sort(key=lambda t: t.name not in ("table", "desk", "coffee table", "kitchen cabinet"))
+        furniture.sort(
+            key=lambda t: t.name not in ("table", "desk", "coffee table", "kitchen cabinet")
+        )
         for thing in furniture:
             spots = _Spots(thing, shelved=thing.name in SHELVED)
-            n = int(np.clip(rng.poisson(3 + 5 * spots.area), 1, 18))
+            n = int(np.clip(rng.poisson(3 + 8 * spots.area), 2, 22))
+            if thing.name in SHELVED:
+                n = int(rng.integers(5, 20))
             if thing.name in ("stool", "bench", "refrigerator", "radiator", "piano"):
                 n = int(rng.integers(0, 3))
             placed = []
@@ -480,7 +529,7 @@ class _Builder:
 
     def _put(self, small: Thing, spots: "_Spots", placed: list[Thing]) -> bool:
         rng = self.rng
-        for _ in range(14):
+        for _ in range(30):
             yaw = rng.normal(0, 0.5) if rng.random() < 0.7 else rng.uniform(-np.pi, np.pi)
             yaw += spots.yaw
             size = small.mesh.size
@@ -511,18 +560,41 @@ class _Builder:
         floor_kind = {"kitchen": ["tiles", "planks"], "bathroom": ["tiles", "marble"]}.get(
             room.theme, ["planks", "parquet", "carpet", "tiles", "concrete", "planks"]
         )
-        floor = materials.material(floor_kind[rng.integers(len(floor_kind))], rng, self._floor_color(floor_kind))
+        floor = materials.material(
+            floor_kind[rng.integers(len(floor_kind))], rng, self._floor_color(floor_kind)
+        )
         self._surface("floor", [[0, 0, 0], [w, 0, 0], [w, d, 0], [0, d, 0]], floor)
         white = materials.to_linear(np.clip(rng.normal(228, 10, 3), 150, 245))
-        self._surface("ceiling", [[0, 0, h], [0, d, h], [w, d, h], [w, 0, h]], materials.material("plaster", rng, white))
-        kind = ["plaster", "plaster", "plaster", "brick", "concrete", "stripes", "planks"][rng.integers(7)]
+        self._surface(
+            "ceiling",
+            [[0, 0, h], [0, d, h], [w, d, h], [w, 0, h]],
+            materials.material("plaster", rng, white),
+        )
+        kind = ["plaster", "plaster", "plaster", "brick", "concrete", "stripes", "planks"][
+            rng.integers(7)
+        ]
         if room.theme in ("bathroom", "kitchen") and rng.random() < 0.5:
             kind = "tiles"
         base = np.array([[225, 222, 215], [235, 230, 215], [200, 205, 200], [190, 205, 220], [225, 205, 175], [205, 215, 190],
                          [230, 200, 195], [150, 160, 170], [120, 60, 55], [70, 90, 110]])  # fmt: skip
-        wall = materials.material(kind, rng, materials.to_linear(np.clip(base[rng.choice(10, p=[0.2, 0.2, 0.1, 0.1, 0.1, 0.08, 0.08, 0.06, 0.04, 0.04])] + rng.normal(0, 8, 3), 20, 245)))
+        wall = materials.material(
+            kind,
+            rng,
+            materials.to_linear(
+                np.clip(
+                    base[rng.choice(10, p=[0.2, 0.2, 0.1, 0.1, 0.1, 0.08, 0.08, 0.06, 0.04, 0.04])]
+                    + rng.normal(0, 8, 3),
+                    20,
+                    245,
+                )
+            ),
+        )
         accent = rng.integers(4) if rng.random() < 0.3 else -1
-        skirt = materials.material(["paint", "wood"][rng.integers(2)], rng, materials.to_linear([225, 222, 215]) if rng.random() < 0.6 else None)
+        skirt = materials.material(
+            ["paint", "wood"][rng.integers(2)],
+            rng,
+            materials.to_linear([225, 222, 215]) if rng.random() < 0.6 else None,
+        )
         high = rng.uniform(0.05, 0.12)
         for i in range(4):
             m = materials.material("plaster", rng) if i == accent else wall
@@ -531,7 +603,9 @@ class _Builder:
             for s0, s1, z0, z1 in _pieces(length, h, self.holes[i]):
                 pieces.append(_panel(s0, s1, z0, z1, m))
                 if z0 == 0:
-                    skirts.append(box((s1 - s0, 0.012, min(high, z1)), ((s0 + s1) / 2, -0.006, 0), skirt))
+                    skirts.append(
+                        box((s1 - s0, 0.012, min(high, z1)), ((s0 + s1) / 2, -0.006, 0), skirt)
+                    )
             at = self._at_wall(i, 0.0, 0.0)
             self._structure("wall", join(pieces).moved(yaw, (*at, 0)), m, yaw)
             if skirts and rng.random() < 0.85:
@@ -549,7 +623,9 @@ class _Builder:
 
     def _structure(self, name, mesh, m, yaw=0.0) -> None:
         color = materials.color_name(mean_albedo(mesh))
-        self.room.things.append(Thing(name, mesh, f"proc:{name}", "Apache-2.0", "this project", color, m.word, yaw))
+        self.room.things.append(
+            Thing(name, mesh, f"proc:{name}", "Apache-2.0", "this project", color, m.word, yaw)
+        )
 
     def _lights(self) -> None:
         rng, room = self.rng, self.room
@@ -557,19 +633,25 @@ class _Builder:
         warm = np.array([1.0, rng.uniform(0.78, 1.0), rng.uniform(0.55, 1.0)])
         for _ in range(int(rng.integers(1, 3))):
             at = (rng.uniform(0.2, 0.8) * w, rng.uniform(0.2, 0.8) * d, h - rng.uniform(0.06, 0.35))
-            room.lights.append(Light(at, tuple(warm * rng.uniform(0.6, 2.0)), rng.uniform(0.05, 0.25)))
+            room.lights.append(
+                Light(at, _triple(warm * rng.uniform(0.6, 2.0)), rng.uniform(0.05, 0.25))
+            )
         for thing in room.things:
             c = (thing.mesh.low + thing.mesh.high) / 2
             if thing.name == "window" and rng.random() < 0.8 and len(room.lights) < 4:
                 into = np.array([np.sin(thing.yaw), -np.cos(thing.yaw), 0])
                 at = c + into * 0.25
                 day = np.array([0.85, 0.95, 1.0]) * rng.uniform(0.8, 3.5)
-                room.lights.append(Light(tuple(at), tuple(day), 0.4, tuple(into)))
-            elif thing.name in ("floor lamp", "table lamp") and rng.random() < 0.5 and len(room.lights) < 4:
-                at = (c[0], c[1], float(thing.mesh.high[2]) + 0.05)
-                room.lights.append(Light(at, (0.35, 0.28, 0.18), 0.05))
+                room.lights.append(Light(_triple(at), _triple(day), 0.4, _triple(into)))
+            elif (
+                thing.name in ("floor lamp", "table lamp")
+                and rng.random() < 0.5
+                and len(room.lights) < 4
+            ):
+                at = (c[0], c[1], thing.mesh.high[2] + 0.05)
+                room.lights.append(Light(_triple(at), (0.35, 0.28, 0.18), 0.05))
         tint = np.array([rng.uniform(0.9, 1.05), 1.0, rng.uniform(0.9, 1.1)])
-        room.ambient = tuple(tint * rng.uniform(0.15, 0.45))
+        room.ambient = _triple(tint * rng.uniform(0.15, 0.45))
 
 
 def tinted(mesh: Mesh, color: tuple[float, float, float]) -> Mesh:
@@ -707,7 +789,7 @@ def _pieces(length: float, height: float, holes) -> list[tuple[float, float, flo
     return [*out, (s, length, 0.0, height)]
 
 
-def _tall_front(chair: Mesh, table_top: float) -> bool:
+def _tall_front(chair: Mesh, table_top) -> bool:
     """Whether the front half of a chair rises above the underside of a table top."""
     points = chair.points.reshape(-1, 3)
     front = points[:, 1] < (chair.low[1] + chair.high[1]) / 2
@@ -730,18 +812,25 @@ def _rect(centre, size, yaw: float) -> tuple[float, float, float, float]:
 
 def _bounds(mesh: Mesh) -> tuple[float, float, float, float]:
     low, high = mesh.low, mesh.high
-    return (low[0], high[0], low[1], high[1])
+    return (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
 
 
-def _overlap(a, b, margin: float = 0.0) -> bool:
-    return (
-        a[0] < b[1] + margin and b[0] < a[1] + margin
-        and a[2] < b[3] + margin and b[2] < a[3] + margin
-    )  # fmt: skip
+def _overlap(a, b, margin=0.0) -> bool:
+    return bool(
+        a[0] < b[1] + margin
+        and b[0] < a[1] + margin
+        and a[2] < b[3] + margin
+        and b[2] < a[3] + margin
+    )
 
 
 def _same(a, b) -> bool:
-    return max(abs(x - y) for x, y in zip(a, b, strict=True)) < 0.02
+    return bool(max(abs(x - y) for x, y in zip(a, b, strict=True)) < 0.02)
+
+
+def _triple(values) -> tuple[float, float, float]:
+    a, b, c = (float(v) for v in values)
+    return a, b, c
 
 
 def _shuffled(rng: Rng, items: list[str]) -> list[str]:

@@ -52,7 +52,9 @@ def make_lens(rng: Rng, radiances: list[Float[np.ndarray, "h w 3"]], clean: bool
     )
 
 
-def expose(radiance: Float[np.ndarray, "h w 3"], lens: Lens, rng: Rng) -> UInt8[np.ndarray, "h w 3"]:
+def expose(
+    radiance: Float[np.ndarray, "h w 3"], lens: Lens, rng: Rng
+) -> UInt8[np.ndarray, "h w 3"]:
     """Return the 8-bit sRGB image of a radiance map."""
     h, w = radiance.shape[:2]
     image = radiance * (lens.exposure * np.asarray(lens.balance, np.float32))

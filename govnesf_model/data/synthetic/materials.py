@@ -28,7 +28,7 @@ COLORS = {
 WOODS = ((150, 100, 60), (110, 70, 42), (190, 145, 95), (85, 52, 34), (205, 170, 125))
 
 
-def to_linear(srgb: tuple[float, ...] | np.ndarray) -> np.ndarray:
+def to_linear(srgb) -> np.ndarray:
     """Return linear values in 0..1 of sRGB values in 0..255 (plain 2.2 gamma)."""
     return (np.asarray(srgb, np.float32) / 255.0) ** 2.2
 
@@ -178,7 +178,7 @@ def _tiles(rng):
     n = int(rng.integers(2, 5))
     cx, cy = np.floor(x * n).astype(int), np.floor(y * n).astype(int)
     tone = rng.uniform(0.9, 1.05, (n, n))[cy, cx]
-    if rng.random() < 0.35 and n % 2 == 0:
+    if rng.random() < 0.2 and n % 2 == 0:
         tone = tone * np.where((cx + cy) % 2 == 0, 1.0, 0.35)
     joint = ((x * n) % 1 < 0.04) | ((y * n) % 1 < 0.04)
     return np.where(joint, rng.uniform(0.4, 0.8), tone) + 0.04 * _noise(rng, 4, 4)

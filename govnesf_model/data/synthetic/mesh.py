@@ -55,14 +55,14 @@ class Mesh:
         """Edge lengths of the bounding box in metres."""
         return self.high - self.low
 
-    def moved(self, yaw: float = 0.0, to: tuple[float, float, float] = (0, 0, 0)) -> "Mesh":
+    def moved(self, yaw=0.0, to=(0.0, 0.0, 0.0)) -> "Mesh":
         """Return the mesh turned about z by `yaw` (radians), then shifted."""
         c, s = np.cos(yaw), np.sin(yaw)
         R = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]], np.float32)
         shifted = self.points @ R.T + np.asarray(to, np.float32)
         return replace(self, points=shifted.astype(np.float32), normals=self.normals @ R.T)
 
-    def transformed(self, A: Float[np.ndarray, "3 3"], b: Float[np.ndarray, "3"]) -> "Mesh":
+    def transformed(self, A, b) -> "Mesh":
         """Return the mesh under x -> A x + b; normals by the inverse transpose, mirrors included."""
         points = (self.points @ np.asarray(A, np.float32).T + np.asarray(b, np.float32)).astype(
             np.float32
@@ -91,9 +91,7 @@ def face_normals(points: Float[np.ndarray, "n 3 3"]) -> Float[np.ndarray, "n 3"]
     return n / np.maximum(length, 1e-12)[:, None]
 
 
-def box_projection(
-    points: Float[np.ndarray, "n 3 3"], scale: float
-) -> Float[np.ndarray, "n 3 2"]:
+def box_projection(points: Float[np.ndarray, "n 3 3"], scale) -> Float[np.ndarray, "n 3 2"]:
     """Return texture coordinates by projecting each triangle along its dominant axis."""
     axis = np.abs(face_normals(points)).argmax(-1)
     pick = np.array([[1, 2], [0, 2], [0, 1]])[axis]  # [n, 2]

@@ -16,15 +16,44 @@ SPLITS = ("train", "val", "test", "demo")
 
 # CC0 models that only the demo room shows; their classes are taught by other models.
 DEMO_MODELS = frozenset(
-    "b:couch b:sillaBlanca b:chair b:table b:decorativePlant b:cupboard b:bookcase "
-    "b:modernArmchair b:led_tv b:desklamp b:dustbin b:speaker3 b:bedsideTable2".split()
+    [
+        "b:couch",
+        "b:sillaBlanca",
+        "b:chair",
+        "b:table",
+        "b:decorativePlant",
+        "b:cupboard",
+        "b:bookcase",
+        "b:modernArmchair",
+        "b:led_tv",
+        "b:desklamp",
+        "b:dustbin",
+        "b:speaker3",
+    ]
 )
 # Variants of one design share their fate, so that a held-out model is really unseen.
-FAMILIES = (
-    "s:beige_sofa s:wooden_office s:window_ s:kids_ s:little_lamp s:kitchen_tool s:pencil "
-    "s:medicoscopia s:rattan s:rounded- s:square- k:mid-century k:window- k:exterior-door "
-    "b:winchester s:electric_water s:convertible-sofa s:induction s:intercom s:double_door"
-).split()
+FAMILIES = [
+    "s:beige_sofa",
+    "s:wooden_office",
+    "s:window_",
+    "s:kids_",
+    "s:little_lamp",
+    "s:kitchen_tool",
+    "s:pencil",
+    "s:medicoscopia",
+    "s:rattan",
+    "s:rounded-",
+    "s:square-",
+    "k:mid-century",
+    "k:window-",
+    "k:exterior-door",
+    "b:winchester",
+    "s:electric_water",
+    "s:convertible-sofa",
+    "s:induction",
+    "s:intercom",
+    "s:double_door",
+]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import open3d as o3d
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 
 from govnesf_model.data.synthetic.layout import Room
 from govnesf_model.data.synthetic.mesh import Material, face_normals
@@ -59,8 +59,7 @@ class Stage:
         self.scene = o3d.t.geometry.RaycastingScene(nthreads=1)
         flat = self.points.reshape(-1, 3)
         self.scene.add_triangles(flat, np.arange(len(flat), dtype=np.uint32).reshape(-1, 3))
-        rng = np.random.default_rng(7)
-        self._hemisphere = _cosine_samples(rng, 16)
+        self._hemisphere = _cosine_samples(16)
 
     def cast(self, origins, directions) -> dict[str, np.ndarray]:
         """Cast rays; returns t (inf for none), triangle, barycentric uv, as flat arrays."""
@@ -292,7 +291,8 @@ class _Guide:
                 offset = s.points[k] - s.points
                 off = np.abs(_dot(offset, s.flat))
                 like = (_dot(s.flat[k], s.flat) > 0.8) & (off < 0.03)
-                spatial = 1.0 / (1.0 + (2 * (y // 2 + oy) - y) ** 2 + (2 * (x // 2 + ox) - x) ** 2)
+                # 1-2-1 weights cancel the 2x2 sampling pattern exactly.
+                spatial = (2 - abs(oy)) * (2 - abs(ox))
                 weights.append(np.where(like, spatial, 1e-4).astype(np.float32))
                 sources.append(j)
         total = np.add.reduce(weights)
@@ -331,12 +331,16 @@ class _Skin:
                     linear = (image.astype(np.float32) / 255) ** ([2.2, 2.2, 2.2, 1.0])
                     chunks.append(linear.reshape(-1, 4).astype(np.float32))
                     at += h * w
-                    image = cv2.resize(image, (max(w // 2, 1), max(h // 2, 1)), interpolation=cv2.INTER_AREA)
+                    image = cv2.resize(
+                        image, (max(w // 2, 1), max(h // 2, 1)), interpolation=cv2.INTER_AREA
+                    )
                 rows.append(row)
             self.slot[i] = known[id(m.texture)]
         self.texels = np.concatenate(chunks) if chunks else np.zeros((1, 4), np.float32)
         self.table = np.array(rows, np.int64).reshape(-1, self.levels, 3)
-        self.base = np.array([t[0][1] for t in rows], np.float32) if rows else np.zeros(1, np.float32)
+        self.base = (
+            np.array([t[0][1] for t in rows], np.float32) if rows else np.zeros(1, np.float32)
+        )
 
     def sample(self, material, uv, footprint) -> tuple[np.ndarray, np.ndarray]:
         """Return linear albedo and coverage at texture coordinates.
@@ -391,7 +395,9 @@ def _mix(corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _texel_density(points, uv) -> np.ndarray:
     """Texture units per metre of every triangle."""
-    area = np.linalg.norm(np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0]), axis=-1)
+    area = np.linalg.norm(
+        np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0]), axis=-1
+    )
     a, b = uv[:, 1] - uv[:, 0], uv[:, 2] - uv[:, 0]
     return np.sqrt(np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) / np.maximum(area, 1e-12))
 
@@ -405,8 +411,8 @@ def _rays(uv, K, T_world_camera) -> tuple[np.ndarray, np.ndarray]:
     return T_world_camera[:3, 3].astype(np.float32), directions.astype(np.float32)
 
 
-def _cosine_samples(rng: np.random.Generator, n: int) -> UInt8[np.ndarray, "n 3"]:
+def _cosine_samples(n: int) -> Float[np.ndarray, "n 3"]:
+    """Directions around +z, denser towards it, as ambient light weighs them."""
     k = np.arange(n) + 0.5
     r, a = np.sqrt(k / n), 2 * np.pi * ((k * 0.61803) % 1)
-    del rng
     return np.stack([r * np.cos(a), r * np.sin(a), np.sqrt(1 - r**2)], -1).astype(np.float32)

@@ -1,7 +1,6 @@
 """Geometric building blocks: boxes, turned profiles, quads and cushions."""
 
 import numpy as np
-from jaxtyping import Float
 
 from govnesf_model.data.synthetic.mesh import Material, Mesh, box_projection, face_normals
 
@@ -11,7 +10,9 @@ def box(size, centre=(0, 0, 0), material: Material | None = None) -> Mesh:
     sx, sy, sz = np.asarray(size, float) / 2
     corners = np.array([[x, y, z] for x in (-sx, sx) for y in (-sy, sy) for z in (0, 2 * sz)])
     quads = [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]]
-    points = np.array([corners[[q[i], q[j], q[k]]] for q in quads for i, j, k in [(0, 1, 2), (0, 2, 3)]])
+    points = np.array(
+        [corners[[q[i], q[j], q[k]]] for q in quads for i, j, k in [(0, 1, 2), (0, 2, 3)]]
+    )
     return flat(points + np.asarray(centre, float), material)
 
 
@@ -35,9 +36,7 @@ def quad(corners, material: Material | None = None, uv=None) -> Mesh:
     return flat(c[pick], material, t[pick])
 
 
-def turned(
-    profile: Float[np.ndarray, "k 2"], material: Material | None = None, sides: int = 20
-) -> Mesh:
+def turned(profile, material: Material | None = None, sides: int = 20) -> Mesh:
     """Return a profile of (radius, height) turned about z, smooth around the axis."""
     profile = np.asarray(profile, np.float32)
     angles = np.linspace(0, 2 * np.pi, sides + 1)
@@ -65,7 +64,9 @@ def turned(
         uv = box_projection(points, material.scale).astype(np.float32)
     else:
         uv[..., 1] /= max(length[-1], 1e-6)
-    area = np.linalg.norm(np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0]), axis=1)
+    area = np.linalg.norm(
+        np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0]), axis=1
+    )
     keep = area > 1e-12
     return Mesh(
         points[keep], uv[keep], np.asarray(normals, np.float32)[keep],
@@ -73,12 +74,12 @@ def turned(
     )  # fmt: skip
 
 
-def cylinder(radius: float, height: float, material: Material | None = None, at=(0, 0, 0)) -> Mesh:
+def cylinder(radius, height, material: Material | None = None, at=(0, 0, 0)) -> Mesh:
     """Return a closed cylinder standing at a point."""
     return turned([(0, 0), (radius, 0), (radius, height), (0, height)], material).moved(0, at)
 
 
-def rod(a, b, radius: float, material: Material | None = None, sides: int = 8) -> Mesh:
+def rod(a, b, radius, material: Material | None = None, sides: int = 8) -> Mesh:
     """Return a cylinder from a to b."""
     a, b = np.asarray(a, float), np.asarray(b, float)
     axis = b - a
@@ -91,7 +92,7 @@ def rod(a, b, radius: float, material: Material | None = None, sides: int = 8) -
     return mesh.transformed(A, a)
 
 
-def ellipsoid(size, material: Material | None = None, power: float = 2.0, n: int = 14) -> Mesh:
+def ellipsoid(size, material: Material | None = None, power=2.0, n: int = 14) -> Mesh:
     """Return a superellipsoid of a size standing on z = 0: power 2 is round, higher is boxier."""
     v = np.linspace(-np.pi / 2, np.pi / 2, n + 1)
     u = np.linspace(-np.pi, np.pi, 2 * n + 1)
@@ -105,7 +106,9 @@ def ellipsoid(size, material: Material | None = None, power: float = 2.0, n: int
     grid = np.stack([x, y, z], -1) * np.asarray(size) / 2 + [0, 0, size[2] / 2]
     a, b, c, d = grid[:-1, :-1], grid[:-1, 1:], grid[1:, 1:], grid[1:, :-1]
     points = np.concatenate([np.stack([a, b, c], 2), np.stack([a, c, d], 2)]).reshape(-1, 3, 3)
-    area = np.linalg.norm(np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0]), axis=1)
+    area = np.linalg.norm(
+        np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0]), axis=1
+    )
     points = points[area > 1e-12].astype(np.float32)
     mesh = flat(points, material)
     relative = (points - [0, 0, size[2] / 2]) / (np.asarray(size) / 2)

@@ -1,6 +1,6 @@
 """Parametric things: what the catalogues lack, and every class in many more shapes.
 
-    shape = make("mug", np.random.default_rng(0))   # a Shape: mesh, colour word, material word
+shape = make("mug", np.random.default_rng(0))   # a Shape: mesh, colour word, material word
 """
 
 from collections.abc import Callable
@@ -63,7 +63,8 @@ def _any(rng: Rng, *kinds: str) -> Material:
     return materials.material(kinds[rng.integers(len(kinds))], rng)
 
 
-def _plain(*srgb: float, gloss: float = 0.1) -> Material:
+def _plain(*srgb, gloss=0.1) -> Material:
+    """Return an untextured material of an sRGB colour in 0..255."""
     r, g, b = materials.to_linear(srgb)
     return Material(color=(float(r), float(g), float(b)), gloss=gloss)
 
@@ -72,10 +73,16 @@ def _mug(rng, paint):
     m = paint("ceramic", "ceramic", "plastic")
     r, h = rng.uniform(0.035, 0.05), rng.uniform(0.08, 0.12)
     top = r * rng.uniform(0.9, 1.15)
-    body = turned([(0, 0), (r, 0), (r, 0.01), (top, h), (top - 0.004, h), (r - 0.004, 0.006), (0, 0.006)], m, 20)
+    body = turned(
+        [(0, 0), (r, 0), (r, 0.01), (top, h), (top - 0.004, h), (r - 0.004, 0.006), (0, 0.006)],
+        m,
+        20,
+    )
     angles = np.linspace(-1.3, 1.3, 7)
     grip = rng.uniform(0.45, 0.6) * h
-    path = [(r * 0.95 + 0.03 * np.cos(a), 0, h / 2 + grip / 2 * np.sin(a) / np.sin(1.3)) for a in angles]
+    path = [
+        (r * 0.95 + 0.03 * np.cos(a), 0, h / 2 + grip / 2 * np.sin(a) / np.sin(1.3)) for a in angles
+    ]
     parts = [body, *(rod(a, b, 0.005, m, 6) for a, b in zip(path, path[1:], strict=False))]
     if rng.random() < 0.4:
         parts.append(cylinder(top - 0.005, 0.001, _plain(70, 40, 20), (0, 0, h * 0.8)))
@@ -85,7 +92,9 @@ def _mug(rng, paint):
 def _cup(rng, paint):
     m = paint("ceramic", "ceramic", "plastic")
     r, h = rng.uniform(0.035, 0.05), rng.uniform(0.05, 0.11)
-    parts = [turned([(0, 0), (r * 0.6, 0), (r * 0.8, h * 0.4), (r, h), (r - 0.004, h), (0, 0.01)], m)]
+    parts = [
+        turned([(0, 0), (r * 0.6, 0), (r * 0.8, h * 0.4), (r, h), (r - 0.004, h), (0, 0.01)], m)
+    ]
     if rng.random() < 0.5:
         parts = [parts[0].moved(0, (0, 0, 0.008))]
         parts.append(turned([(0, 0), (0.04, 0), (0.075, 0.014), (0.073, 0.016), (0, 0.006)], m))
@@ -97,7 +106,15 @@ def _glass(rng, paint):
     paint.word = "glass"
     r, h = rng.uniform(0.03, 0.042), rng.uniform(0.09, 0.16)
     if rng.random() < 0.4:
-        p = [(0, 0), (r, 0), (r, 0.004), (0.005, 0.008), (0.005, h * 0.5), (r, h * 0.7), (r * 0.9, h)]
+        p = [
+            (0, 0),
+            (r, 0),
+            (r, 0.004),
+            (0.005, 0.008),
+            (0.005, h * 0.5),
+            (r, h * 0.7),
+            (r * 0.9, h),
+        ]
         return turned(p, m)
     return turned([(0, 0), (r * 0.85, 0), (r, h), (r - 0.003, h), (r * 0.8, 0.01), (0, 0.01)], m)
 
@@ -114,7 +131,9 @@ def _bowl(rng, paint):
 def _plate(rng, paint):
     m = paint("ceramic", colors="white white beige blue red gray green yellow")
     r = rng.uniform(0.08, 0.15)
-    return turned([(0, 0), (r * 0.6, 0), (r, 0.02), (r, 0.024), (r * 0.6, 0.006), (0, 0.006)], m, 28)
+    return turned(
+        [(0, 0), (r * 0.6, 0), (r, 0.02), (r, 0.024), (r * 0.6, 0.006), (0, 0.006)], m, 28
+    )
 
 
 def _bottle(rng, paint):
@@ -122,7 +141,17 @@ def _bottle(rng, paint):
     r, h = rng.uniform(0.025, 0.045), rng.uniform(0.16, 0.3)
     n = r * rng.uniform(0.3, 0.5)
     shoulder = rng.uniform(0.55, 0.75)
-    body = turned([(0, 0), (r, 0), (r, h * shoulder), (n, h * (shoulder + 0.17)), (n, h * 0.95), (0, h * 0.95)], m)
+    body = turned(
+        [
+            (0, 0),
+            (r, 0),
+            (r, h * shoulder),
+            (n, h * (shoulder + 0.17)),
+            (n, h * 0.95),
+            (0, h * 0.95),
+        ],
+        m,
+    )
     cap = cylinder(n * 1.15, h * 0.07, _any(rng, "plastic"), (0, 0, h * 0.94))
     label = turned([(r + 0.0008, h * 0.15), (r + 0.0008, h * 0.45)], _printed(rng))
     return join([body, cap, label] if rng.random() < 0.6 else [body, cap])
@@ -144,7 +173,13 @@ def _can(rng, paint):
     steel = _plain(170, 170, 175, gloss=0.5)
     side = paint("plastic")
     body = turned([(r, 0.004), (r, h - 0.004)], side)
-    return join([body, turned([(0, 0), (r, 0), (r, 0.004)], steel), turned([(r, h - 0.004), (r * 0.9, h), (0, h - 0.004)], steel)])
+    return join(
+        [
+            body,
+            turned([(0, 0), (r, 0), (r, 0.004)], steel),
+            turned([(r, h - 0.004), (r * 0.9, h), (0, h - 0.004)], steel),
+        ]
+    )
 
 
 def _vase(rng, paint):
@@ -154,7 +189,16 @@ def _vase(rng, paint):
     t = np.linspace(0, 1, 17)
     profile = np.interp(t, np.linspace(0, 1, 5), r)
     profile = np.convolve(np.pad(profile, 2, mode="edge"), np.ones(5) / 5, "valid")
-    return turned([(0, 0), *zip(profile, t * h, strict=True), (profile[-1] * 0.85, h), (profile[-1] * 0.8, h * 0.7)], m, 24)
+    return turned(
+        [
+            (0, 0),
+            *zip(profile, t * h, strict=True),
+            (profile[-1] * 0.85, h),
+            (profile[-1] * 0.8, h * 0.7),
+        ],
+        m,
+        24,
+    )
 
 
 def _pot_of_soil(rng, m, r, h):
@@ -173,7 +217,9 @@ def _leaves(rng, n, base, reach, height, width, material):
         r, z = reach * rng.uniform(0.4, 1.0), height * rng.uniform(0.45, 1.0)
         droop = rng.uniform(0.05, 0.5) * z
         t = np.linspace(0, 1, 6)
-        path = np.stack([out[0] * r * t, out[1] * r * t, z * np.sin(t * np.pi / 2) - droop * t**3], -1)
+        path = np.stack(
+            [out[0] * r * t, out[1] * r * t, z * np.sin(t * np.pi / 2) - droop * t**3], -1
+        )
         path = path + base
         w = np.sin(np.pi * (0.12 + 0.86 * t))[:, None]
         left, right = path + side * w, path - side * w
@@ -191,12 +237,32 @@ def _plant(rng, paint, scale=1.0):
     height = scale * rng.uniform(0.35, 1.0)
     parts = _pot_of_soil(rng, pot, r, h)
     if rng.random() < 0.5:
-        parts.append(_leaves(rng, int(rng.integers(14, 40)), top, scale * rng.uniform(0.2, 0.5), height, scale * rng.uniform(0.02, 0.06), green))
+        parts.append(
+            _leaves(
+                rng,
+                int(rng.integers(14, 40)),
+                top,
+                scale * rng.uniform(0.2, 0.5),
+                height,
+                scale * rng.uniform(0.02, 0.06),
+                green,
+            )
+        )
     else:
         trunk = top + [0, 0, height]
         parts.append(rod(top, trunk, 0.012 * scale + 0.004, _plain(95, 70, 45)))
         for z in np.linspace(0.35, 1, 4):
-            parts.append(_leaves(rng, int(rng.integers(10, 22)), top + [0, 0, height * z], scale * 0.3, scale * 0.3, scale * rng.uniform(0.02, 0.05), green))
+            parts.append(
+                _leaves(
+                    rng,
+                    int(rng.integers(10, 22)),
+                    top + [0, 0, height * z],
+                    scale * 0.3,
+                    scale * 0.3,
+                    scale * rng.uniform(0.02, 0.05),
+                    green,
+                )
+            )
     return join(parts)
 
 
@@ -228,12 +294,16 @@ def _cactus(rng, paint):
     h = rng.uniform(0.08, 0.2)
     parts.append(ellipsoid((0.06, 0.06, h), green, 2.6, 8).moved(0, (0, 0, 0.055)))
     if rng.random() < 0.6:
-        parts.append(ellipsoid((0.03, 0.03, h * 0.5), green, 2.6, 6).moved(0, (0.04, 0, 0.05 + h * 0.35)))
+        parts.append(
+            ellipsoid((0.03, 0.03, h * 0.5), green, 2.6, 6).moved(0, (0.04, 0, 0.05 + h * 0.35))
+        )
     return join(parts)
 
 
 def _printed(rng) -> Material:
-    return Material(color=(0.9, 0.9, 0.9), texture=materials.texture("print", int(rng.integers(200))), gloss=0.1)
+    return Material(
+        color=(0.9, 0.9, 0.9), texture=materials.texture("print", int(rng.integers(200))), gloss=0.1
+    )
 
 
 def _book(rng, paint):
@@ -266,7 +336,9 @@ def _books(rng, paint):
             x += float(up.size[0]) + 0.001
             parts.append(up)
         else:
-            parts.append(one.moved(rng.normal(0, 0.15), (rng.normal(0, 0.008), rng.normal(0, 0.008), z)))
+            parts.append(
+                one.moved(rng.normal(0, 0.15), (rng.normal(0, 0.008), rng.normal(0, 0.008), z))
+            )
             z += float(one.size[2])
     return _centred(join(parts))
 
@@ -275,14 +347,23 @@ def _magazine(rng, paint):
     w, d = rng.uniform(0.18, 0.23), rng.uniform(0.25, 0.31)
     parts = [box((w, d, 0.005), (0, 0, 0), _plain(225, 225, 220))]
     z = 0.0058
-    parts.append(quad([[-w / 2, -d / 2, z], [w / 2, -d / 2, z], [w / 2, d / 2, z], [-w / 2, d / 2, z]], _printed(rng)))
+    parts.append(
+        quad(
+            [[-w / 2, -d / 2, z], [w / 2, -d / 2, z], [w / 2, d / 2, z], [-w / 2, d / 2, z]],
+            _printed(rng),
+        )
+    )
     return join(parts)
 
 
 def _paper(rng, paint):
     paint.color, parts = "white", []
     for i in range(int(rng.integers(1, 4))):
-        parts.append(box((0.21, 0.297, 0.001), (0, 0, 0), _plain(240, 240, 238)).moved(rng.normal(0, 0.3), (rng.normal(0, 0.03), rng.normal(0, 0.03), 0.001 * i)))
+        parts.append(
+            box((0.21, 0.297, 0.001), (0, 0, 0), _plain(240, 240, 238)).moved(
+                rng.normal(0, 0.3), (rng.normal(0, 0.03), rng.normal(0, 0.03), 0.001 * i)
+            )
+        )
         for k in range(8):
             y = 0.11 - 0.03 * k
             line = box((0.15, 0.006, 0.0003), (0, y, 0.0011 + 0.001 * i), _plain(120, 120, 125))
@@ -309,7 +390,9 @@ def _carton(rng, paint):
     paint.color, paint.word = "brown", "cardboard"
     tan = np.array((176, 134, 92)) * rng.uniform(0.85, 1.1)
     parts = [box((w, d, h), (0, 0, 0), _plain(*tan, gloss=0.02))]
-    parts.append(box((w + 0.002, 0.05, h + 0.002), (0, 0, -0.0005), _plain(*(tan * 1.12), gloss=0.2)))
+    parts.append(
+        box((w + 0.002, 0.05, h + 0.002), (0, 0, -0.0005), _plain(*(tan * 1.12), gloss=0.2))
+    )
     return join(parts)
 
 
@@ -325,7 +408,13 @@ def _keyboard(rng, paint):
     parts = [box((w, 0.15, 0.018), (0, 0, 0), m)]
     for i in range(5):
         for j in range(14):
-            parts.append(box((w / 17, 0.02, 0.004), (-w / 2 + w * (j + 1) / 15, -0.055 + 0.027 * i, 0.018), key))
+            parts.append(
+                box(
+                    (w / 17, 0.02, 0.004),
+                    (-w / 2 + w * (j + 1) / 15, -0.055 + 0.027 * i, 0.018),
+                    key,
+                )
+            )
     return join(parts)
 
 
@@ -336,12 +425,24 @@ def _mouse(rng, paint):
 def _screen_picture(rng) -> Material:
     if rng.random() < 0.5:
         return _plain(18, 20, 24, gloss=0.5)
-    return Material(color=(0.9, 0.9, 0.9), texture=materials.texture("print", int(rng.integers(200))), emission=0.7)
+    return Material(
+        color=(0.9, 0.9, 0.9),
+        texture=materials.texture("print", int(rng.integers(200))),
+        emission=0.7,
+    )
 
 
 def _panel(rng, w, h, t, z, frame, picture):
     e, y = 0.015, -t / 2 - 0.0008
-    screen = quad([[-w / 2 + e, y, z + e], [w / 2 - e, y, z + e], [w / 2 - e, y, z + h - e], [-w / 2 + e, y, z + h - e]], picture)
+    screen = quad(
+        [
+            [-w / 2 + e, y, z + e],
+            [w / 2 - e, y, z + e],
+            [w / 2 - e, y, z + h - e],
+            [-w / 2 + e, y, z + h - e],
+        ],
+        picture,
+    )
     return [box((w, t, h), (0, 0, z), frame), screen]
 
 
@@ -365,7 +466,10 @@ def _television(rng, paint):
 def _laptop(rng, paint):
     m = paint("plastic", "metal", colors="black gray white")
     w, d = rng.uniform(0.3, 0.38), rng.uniform(0.21, 0.26)
-    parts = [box((w, d, 0.016), (0, 0, 0), m), box((w * 0.85, d * 0.45, 0.001), (0, d * 0.1, 0.0165), _plain(35, 35, 38))]
+    parts = [
+        box((w, d, 0.016), (0, 0, 0), m),
+        box((w * 0.85, d * 0.45, 0.001), (0, d * 0.1, 0.0165), _plain(35, 35, 38)),
+    ]
     lid = join(_panel(rng, w, d, 0.008, 0, m, _screen_picture(rng)))
     a = rng.uniform(0.1, 0.5)
     R = np.array([[1, 0, 0], [0, np.cos(a), np.sin(a)], [0, -np.sin(a), np.cos(a)]])
@@ -376,14 +480,22 @@ def _laptop(rng, paint):
 def _phone(rng, paint):
     m = paint("plastic", colors="black black white red blue gray")
     parts = [box((0.072, 0.148, 0.008), (0, 0, 0), m)]
-    return join([*parts, box((0.066, 0.136, 0.0006), (0, 0, 0.0082), _plain(20, 22, 26, gloss=0.6))])
+    return join(
+        [*parts, box((0.066, 0.136, 0.0006), (0, 0, 0.0082), _plain(20, 22, 26, gloss=0.6))]
+    )
 
 
 def _remote(rng, paint):
     parts = [box((0.045, 0.17, 0.018), (0, 0, 0), paint("plastic", colors="black gray white"))]
     for i in range(6):
         for j in range(3):
-            parts.append(box((0.008, 0.008, 0.003), (-0.013 + 0.013 * j, -0.06 + 0.02 * i, 0.018), _any(rng, "plastic")))
+            parts.append(
+                box(
+                    (0.008, 0.008, 0.003),
+                    (-0.013 + 0.013 * j, -0.06 + 0.02 * i, 0.018),
+                    _any(rng, "plastic"),
+                )
+            )
     return join(parts)
 
 
@@ -393,7 +505,13 @@ def _pot(rng, paint):
     body = turned([(0, 0), (r, 0), (r, h), (r - 0.004, h), (r - 0.004, 0.01), (0, 0.01)], m, 24)
     parts = [body, box((0.05, 2 * r + 0.09, 0.012), (0, 0, h * 0.8), m)]
     if rng.random() < 0.6:
-        parts.append(turned([(r, h), (r * 0.5, h + 0.02), (0.015, h + 0.025), (0.02, h + 0.045), (0, h + 0.05)], m, 24))
+        parts.append(
+            turned(
+                [(r, h), (r * 0.5, h + 0.02), (0.015, h + 0.025), (0.02, h + 0.045), (0, h + 0.05)],
+                m,
+                24,
+            )
+        )
     else:
         parts[1] = box((0.04, 0.03, 0.012), (0, r + 0.01, h * 0.8), m)
     return join(parts)
@@ -402,8 +520,12 @@ def _pot(rng, paint):
 def _pan(rng, paint):
     m = paint("metal", colors="black black gray red")
     r = rng.uniform(0.1, 0.15)
-    body = turned([(0, 0), (r * 0.8, 0), (r, 0.045), (r - 0.004, 0.045), (r * 0.78, 0.006), (0, 0.006)], m, 24)
-    return _centred(join([body, box((0.03, 0.19, 0.015), (0, r + 0.09, 0.035), _plain(35, 33, 32))]))
+    body = turned(
+        [(0, 0), (r * 0.8, 0), (r, 0.045), (r - 0.004, 0.045), (r * 0.78, 0.006), (0, 0.006)], m, 24
+    )
+    return _centred(
+        join([body, box((0.03, 0.19, 0.015), (0, r + 0.09, 0.035), _plain(35, 33, 32))])
+    )
 
 
 def _fruit(rng, paint):
@@ -414,7 +536,9 @@ def _fruit(rng, paint):
     for i in range(int(rng.integers(1, 4))):
         s = kind[1] * rng.uniform(0.9, 1.1)
         a = 2.1 * i + rng.uniform(0, 0.3)
-        parts.append(ellipsoid((s, s, s * 0.93), m, n=9).moved(0, (0.045 * np.cos(a), 0.045 * np.sin(a), 0)))
+        parts.append(
+            ellipsoid((s, s, s * 0.93), m, n=9).moved(0, (0.045 * np.cos(a), 0.045 * np.sin(a), 0))
+        )
     return _centred(join(parts))
 
 
@@ -425,14 +549,22 @@ def _banana(rng, paint):
     for k in range(int(rng.integers(1, 4))):
         t = np.linspace(-0.8, 0.8, 7)
         path = np.stack([0.11 * np.sin(t), 0.03 * k + 0.09 * np.cos(t), np.full(7, 0.018)], -1)
-        parts += [rod(a, b, 0.017 - 0.006 * abs(i - 2.5) / 2.5, m, 8) for i, (a, b) in enumerate(zip(path, path[1:], strict=False))]
+        parts += [
+            rod(a, b, 0.017 - 0.006 * abs(i - 2.5) / 2.5, m, 8)
+            for i, (a, b) in enumerate(zip(path, path[1:], strict=False))
+        ]
     return _centred(join(parts))
 
 
 def _knife(rng, paint):
     steel = _plain(175, 175, 180, gloss=0.6)
     handle = _any(rng, "plastic", "wood")
-    return join([box((0.022, 0.14, 0.003), (0, 0.06, 0.005), steel), box((0.022, 0.1, 0.014), (0, -0.06, 0), handle)])
+    return join(
+        [
+            box((0.022, 0.14, 0.003), (0, 0.06, 0.005), steel),
+            box((0.022, 0.1, 0.014), (0, -0.06, 0), handle),
+        ]
+    )
 
 
 def _spoon(rng, paint):
@@ -442,36 +574,58 @@ def _spoon(rng, paint):
 
 
 def _cutting_board(rng, paint):
-    return box((rng.uniform(0.2, 0.4), rng.uniform(0.15, 0.28), rng.uniform(0.012, 0.03)), (0, 0, 0), paint("wood", "wood", "wood", "plastic"))
+    return box(
+        (rng.uniform(0.2, 0.4), rng.uniform(0.15, 0.28), rng.uniform(0.012, 0.03)),
+        (0, 0, 0),
+        paint("wood", "wood", "wood", "plastic"),
+    )
 
 
 def _cushion(rng, paint):
     s = rng.uniform(0.34, 0.5)
-    return ellipsoid((s, s, rng.uniform(0.1, 0.16)), paint("fabric", "checks", "stripes", "leather"), 3.2, 12)
+    return ellipsoid(
+        (s, s, rng.uniform(0.1, 0.16)), paint("fabric", "checks", "stripes", "leather"), 3.2, 12
+    )
 
 
 def _pillow(rng, paint):
-    return ellipsoid((rng.uniform(0.5, 0.7), rng.uniform(0.35, 0.45), rng.uniform(0.1, 0.16)), paint("fabric", colors="white white beige blue gray pink"), 3.2, 12)
+    return ellipsoid(
+        (rng.uniform(0.5, 0.7), rng.uniform(0.35, 0.45), rng.uniform(0.1, 0.16)),
+        paint("fabric", colors="white white beige blue gray pink"),
+        3.2,
+        12,
+    )
 
 
 def _towel(rng, paint):
     m = paint("fabric", "stripes")
     w, d = rng.uniform(0.25, 0.4), rng.uniform(0.18, 0.28)
-    return join([ellipsoid((w, d, 0.035), m, 6, 8).moved(rng.normal(0, 0.05), (0, 0, 0.03 * i)) for i in range(int(rng.integers(1, 5)))])
+    return join(
+        [
+            ellipsoid((w, d, 0.035), m, 6, 8).moved(rng.normal(0, 0.05), (0, 0, 0.03 * i))
+            for i in range(int(rng.integers(1, 5)))
+        ]
+    )
 
 
 def _basket(rng, paint):
     r, h = rng.uniform(0.14, 0.25), rng.uniform(0.18, 0.4)
     m = paint("wicker")
-    return turned([(0, 0.0), (r * 0.85, 0), (r, h), (r - 0.012, h), (r * 0.83, 0.02), (0, 0.02)], m, 24)
+    return turned(
+        [(0, 0.0), (r * 0.85, 0), (r, h), (r - 0.012, h), (r * 0.83, 0.02), (0, 0.02)], m, 24
+    )
 
 
 def _trash(rng, paint):
     r, h = rng.uniform(0.11, 0.18), rng.uniform(0.25, 0.5)
     m = paint("plastic", "metal")
-    parts = [turned([(0, 0), (r * 0.8, 0), (r, h), (r - 0.006, h), (r * 0.78, 0.01), (0, 0.01)], m, 24)]
+    parts = [
+        turned([(0, 0), (r * 0.8, 0), (r, h), (r - 0.006, h), (r * 0.78, 0.01), (0, 0.01)], m, 24)
+    ]
     if rng.random() < 0.4:
-        parts.append(turned([(r * 1.03, h), (r * 1.03, h + 0.02), (r * 0.5, h + 0.06), (0, h + 0.07)], m, 24))
+        parts.append(
+            turned([(r * 1.03, h), (r * 1.03, h + 0.02), (r * 0.5, h + 0.06), (0, h + 0.07)], m, 24)
+        )
     return join(parts)
 
 
@@ -480,9 +634,16 @@ def _desk_lamp(rng, paint):
     h = rng.uniform(0.3, 0.45)
     elbow, head = (0, 0.08, h * 0.55), (0, -0.06, h)
     shade = turned([(0.02, 0.09), (0.025, 0.07), (0.075, 0), (0.072, 0), (0.02, 0.07)], m)
-    bulb = Material(color=(1, 0.9, 0.7), emission=2.5)
-    parts = [cylinder(0.08, 0.02, m), rod((0, 0, 0.02), elbow, 0.008, m), rod(elbow, head, 0.008, m)]
-    parts += [shade.moved(0, (0, -0.08, h - 0.09)), ellipsoid((0.05, 0.05, 0.05), bulb, n=6).moved(0, (0, -0.08, h - 0.07))]
+    bulb = Material(color=(1.0, 0.9, 0.7), emission=2.5)
+    parts = [
+        cylinder(0.08, 0.02, m),
+        rod((0, 0, 0.02), elbow, 0.008, m),
+        rod(elbow, head, 0.008, m),
+    ]
+    parts += [
+        shade.moved(0, (0, -0.08, h - 0.09)),
+        ellipsoid((0.05, 0.05, 0.05), bulb, n=6).moved(0, (0, -0.08, h - 0.07)),
+    ]
     return join(parts)
 
 
@@ -492,10 +653,18 @@ def _table_lamp(rng, paint, base=0.25, r=0.16):
     shade = Material(color=c, emission=float(rng.uniform(0.3, 1.2)))
     h = base * rng.uniform(0.8, 1.3)
     r = r * rng.uniform(0.8, 1.2)
-    bulge = ellipsoid((r * 0.9, r * 0.9, h), foot, n=9) if base < 0.5 else rod((0, 0, 0), (0, 0, h), 0.014, foot)
+    bulge = (
+        ellipsoid((r * 0.9, r * 0.9, h), foot, n=9)
+        if base < 0.5
+        else rod((0, 0, 0), (0, 0, h), 0.014, foot)
+    )
     top = r * rng.uniform(0.5, 1.0)
     t = r * rng.uniform(1.1, 1.6)
-    parts = [cylinder(r * 0.7, 0.015, foot), bulge, turned([(r, h), (top, h + t), (top - 0.003, h + t), (r - 0.003, h)], shade, 24)]
+    parts = [
+        cylinder(r * 0.7, 0.015, foot),
+        bulge,
+        turned([(r, h), (top, h + t), (top - 0.003, h + t), (r - 0.003, h)], shade, 24),
+    ]
     return join(parts)
 
 
@@ -507,13 +676,21 @@ def _pendant(rng, paint):
     """Hangs from z = 0 downwards before it is lifted to stand on its lowest point."""
     m = paint("metal", "plastic")
     drop, r = rng.uniform(0.3, 0.8), rng.uniform(0.12, 0.25)
-    bulb = Material(color=(1, 0.93, 0.8), emission=3.0)
-    shade = turned([(0.02, r), (r * 0.6, r * 0.7), (r, 0), (r - 0.005, 0), (r * 0.58, r * 0.68)], m, 24)
-    return join([shade, ellipsoid((0.09, 0.09, 0.09), bulb, n=7), rod((0, 0, r), (0, 0, r + drop), 0.006, _plain(30, 30, 30))])
+    bulb = Material(color=(1.0, 0.93, 0.8), emission=3.0)
+    shade = turned(
+        [(0.02, r), (r * 0.6, r * 0.7), (r, 0), (r - 0.005, 0), (r * 0.58, r * 0.68)], m, 24
+    )
+    return join(
+        [
+            shade,
+            ellipsoid((0.09, 0.09, 0.09), bulb, n=7),
+            rod((0, 0, r), (0, 0, r + drop), 0.006, _plain(30, 30, 30)),
+        ]
+    )
 
 
 def _ceiling_lamp(rng, paint):
-    glow = Material(color=(1, 0.97, 0.9), emission=2.0)
+    glow = Material(color=(1.0, 0.97, 0.9), emission=2.0)
     r = rng.uniform(0.15, 0.28)
     return turned([(0, 0), (r * 0.7, 0.015), (r, 0.07), (r, 0.09)], glow, 24)
 
@@ -523,7 +700,10 @@ def _picture(rng, paint):
     frame = _any(rng, "wood", "plastic", "metal")
     e = rng.uniform(0.01, 0.05)
     y = -0.0165
-    print_ = quad([[-w / 2 + e, y, e], [w / 2 - e, y, e], [w / 2 - e, y, h - e], [-w / 2 + e, y, h - e]], _printed(rng))
+    print_ = quad(
+        [[-w / 2 + e, y, e], [w / 2 - e, y, e], [w / 2 - e, y, h - e], [-w / 2 + e, y, h - e]],
+        _printed(rng),
+    )
     return join([box((w, 0.03, h), (0, 0, 0), frame), print_])
 
 
@@ -535,19 +715,41 @@ def _mirror(rng, paint):
     w, h = rng.uniform(0.4, 0.8), rng.uniform(0.5, 1.2)
     glass = Material(color=(0.5, 0.56, 0.6), gloss=1.0)
     y = -0.0165
-    return join([box((w, 0.03, h), (0, 0, 0), _any(rng, "wood", "metal")), quad([[-w / 2 + 0.03, y, 0.03], [w / 2 - 0.03, y, 0.03], [w / 2 - 0.03, y, h - 0.03], [-w / 2 + 0.03, y, h - 0.03]], glass)])
+    return join(
+        [
+            box((w, 0.03, h), (0, 0, 0), _any(rng, "wood", "metal")),
+            quad(
+                [
+                    [-w / 2 + 0.03, y, 0.03],
+                    [w / 2 - 0.03, y, 0.03],
+                    [w / 2 - 0.03, y, h - 0.03],
+                    [-w / 2 + 0.03, y, h - 0.03],
+                ],
+                glass,
+            ),
+        ]
+    )
 
 
 def _clock(rng, paint):
     r = rng.uniform(0.12, 0.2)
     upright = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], float)
-    rim, face = cylinder(r, 0.03, paint("plastic", "metal", "wood")), cylinder(r * 0.9, 0.004, _plain(240, 240, 235), (0, 0, 0.03))
+    rim, face = (
+        cylinder(r, 0.03, paint("plastic", "metal", "wood")),
+        cylinder(r * 0.9, 0.004, _plain(240, 240, 235), (0, 0, 0.03)),
+    )
     parts = [rim, face]
     for k in range(12):
         a = k * np.pi / 6
-        parts.append(box((0.008, r * 0.12, 0.002), (0, 0, 0), _plain(30, 30, 30)).moved(0, (0, r * 0.78, 0.034)).moved(a))
+        parts.append(
+            box((0.008, r * 0.12, 0.002), (0, 0, 0), _plain(30, 30, 30))
+            .moved(0, (0, r * 0.78, 0.034))
+            .moved(a)
+        )
     for length, a in ((0.5, rng.uniform(0, 6.28)), (0.75, rng.uniform(0, 6.28))):
-        parts.append(box((0.01, r * length, 0.002), (0, r * length / 2, 0.036), _plain(20, 20, 20)).moved(a))
+        parts.append(
+            box((0.01, r * length, 0.002), (0, r * length / 2, 0.036), _plain(20, 20, 20)).moved(a)
+        )
     mesh = join(parts).transformed(upright, np.zeros(3))
     return mesh.moved(0, (0, 0.0, r))
 
@@ -569,9 +771,21 @@ def _curtain(rng, paint):
 def _rug(rng, paint):
     w, d = rng.uniform(1.0, 2.6), rng.uniform(0.7, 1.9)
     if rng.random() < 0.55:
-        m = Material(color=(0.9, 0.9, 0.9), texture=materials.texture("rug", int(rng.integers(200))), word="fabric")
+        m = Material(
+            color=(0.9, 0.9, 0.9),
+            texture=materials.texture("rug", int(rng.integers(200))),
+            word="fabric",
+        )
         paint.word = "fabric"
-        top = quad([[-w / 2, -d / 2, 0.0105], [w / 2, -d / 2, 0.0105], [w / 2, d / 2, 0.0105], [-w / 2, d / 2, 0.0105]], m)
+        top = quad(
+            [
+                [-w / 2, -d / 2, 0.0105],
+                [w / 2, -d / 2, 0.0105],
+                [w / 2, d / 2, 0.0105],
+                [-w / 2, d / 2, 0.0105],
+            ],
+            m,
+        )
         return join([box((w, d, 0.01), (0, 0, 0), _any(rng, "carpet")), top])
     if rng.random() < 0.3:
         return cylinder(d / 2, 0.012, paint("carpet"))
@@ -593,35 +807,57 @@ def _table_like(rng, paint, w, d, h):
     t = rng.uniform(0.02, 0.05)
     if rng.random() < 0.2:
         r = min(w, d) / 2
-        return join([cylinder(r, t, m, (0, 0, h - t)), cylinder(0.05, h - t, legs), cylinder(r * 0.55, 0.03, legs)])
-    parts = [box((w, d, t), (0, 0, h - t), m), *_legs(w, d, h - t, rng.uniform(0.025, 0.07), legs, rng.choice([0, 0, 0.08]))]
+        return join(
+            [
+                cylinder(r, t, m, (0, 0, h - t)),
+                cylinder(0.05, h - t, legs),
+                cylinder(r * 0.55, 0.03, legs),
+            ]
+        )
+    parts = [
+        box((w, d, t), (0, 0, h - t), m),
+        *_legs(w, d, h - t, rng.uniform(0.025, 0.07), legs, rng.choice([0, 0, 0.08])),
+    ]
     if rng.random() < 0.5:
         parts.append(box((w * 0.9, d * 0.88, 0.07), (0, 0, h - t - 0.07), legs))
     return join(parts)
 
 
 def _table(rng, paint):
-    return _table_like(rng, paint, rng.uniform(0.8, 1.9), rng.uniform(0.7, 1.0), rng.uniform(0.7, 0.78))
+    return _table_like(
+        rng, paint, rng.uniform(0.8, 1.9), rng.uniform(0.7, 1.0), rng.uniform(0.7, 0.78)
+    )
 
 
 def _coffee_table(rng, paint):
-    return _table_like(rng, paint, rng.uniform(0.6, 1.3), rng.uniform(0.45, 0.7), rng.uniform(0.35, 0.5))
+    return _table_like(
+        rng, paint, rng.uniform(0.6, 1.3), rng.uniform(0.45, 0.7), rng.uniform(0.35, 0.5)
+    )
 
 
 def _desk(rng, paint):
     w, d, h = rng.uniform(1.0, 1.6), rng.uniform(0.55, 0.75), rng.uniform(0.7, 0.77)
     m = paint("wood", "wood", "plastic")
-    parts = [box((w, d, 0.03), (0, 0, h - 0.03), m), box((0.03, d * 0.95, h - 0.03), (-w / 2 + 0.03, 0, 0), m)]
+    parts = [
+        box((w, d, 0.03), (0, 0, h - 0.03), m),
+        box((0.03, d * 0.95, h - 0.03), (-w / 2 + 0.03, 0, 0), m),
+    ]
     parts.append(box((w * 0.95, 0.02, h * 0.5), (0, d / 2 - 0.05, h * 0.45), m))
     c = rng.uniform(0.35, 0.45)
-    parts.append(_fronted(rng, c, d * 0.9, h - 0.03, m, 3, 1).moved(0, (w / 2 - c / 2 - 0.01, 0, 0)))
+    parts.append(
+        _fronted(rng, c, d * 0.9, h - 0.03, m, 3, 1).moved(0, (w / 2 - c / 2 - 0.01, 0, 0))
+    )
     return join(parts)
 
 
 def _stool(rng, paint):
     m = paint("wood", "plastic", "leather", "fabric")
     h, r = rng.uniform(0.42, 0.8), rng.uniform(0.15, 0.2)
-    seat = cylinder(r, 0.04, m, (0, 0, h - 0.04)) if rng.random() < 0.6 else box((2 * r, 2 * r, 0.05), (0, 0, h - 0.05), m)
+    seat = (
+        cylinder(r, 0.04, m, (0, 0, h - 0.04))
+        if rng.random() < 0.6
+        else box((2 * r, 2 * r, 0.05), (0, 0, h - 0.05), m)
+    )
     legs = _any(rng, "wood", "metal")
     return join([seat, *_legs(1.7 * r, 1.7 * r, h - 0.04, 0.03, legs, 0.15)])
 
@@ -631,16 +867,25 @@ def _chair(rng, paint):
     legs = m if m.word == "wooden" or rng.random() < 0.4 else _any(rng, "wood", "metal")
     w, d, h = rng.uniform(0.4, 0.5), rng.uniform(0.4, 0.48), rng.uniform(0.42, 0.48)
     back, t = rng.uniform(0.35, 0.55), rng.uniform(0.02, 0.045)
-    parts = [box((w, d, max(t, 0.03)), (0, 0, h - t), m), *_legs(w, d, h - t, rng.uniform(0.025, 0.045), legs, rng.choice([0, 0, 0.1]))]
+    parts = [
+        box((w, d, max(t, 0.03)), (0, 0, h - t), m),
+        *_legs(w, d, h - t, rng.uniform(0.025, 0.045), legs, rng.choice([0, 0, 0.1])),
+    ]
     style = rng.random()
     y = d / 2 - 0.02
-    posts = [rod((s * (w / 2 - 0.02), y, h), (s * (w / 2 - 0.02), y + 0.05, h + back), 0.014, legs) for s in (-1, 1)]
+    posts = [
+        rod((s * (w / 2 - 0.02), y, h), (s * (w / 2 - 0.02), y + 0.05, h + back), 0.014, legs)
+        for s in (-1, 1)
+    ]
     if style < 0.4:
         parts.append(box((w, t, back * 0.95), (0, y + 0.02, h + 0.04), m))
     elif style < 0.7:
         parts += [box((w, 0.02, 0.06), (0, y + 0.03, h + back * z), m) for z in (0.3, 0.6, 0.88)]
     else:
-        parts += [box((0.03, 0.015, back * 0.85), (x * w, y + 0.025, h), m) for x in (-0.3, -0.1, 0.1, 0.3)]
+        parts += [
+            box((0.03, 0.015, back * 0.85), (x * w, y + 0.025, h), m)
+            for x in (-0.3, -0.1, 0.1, 0.3)
+        ]
         parts.append(box((w, 0.025, 0.07), (0, y + 0.03, h + back * 0.85), m))
     if rng.random() < 0.25:
         parts += [box((0.04, d * 0.8, 0.025), (s * w / 2, 0, h + 0.2), legs) for s in (-1, 1)]
@@ -652,13 +897,21 @@ def _office_chair(rng, paint):
     m = paint("fabric", "leather", "plastic", colors="black black gray blue red green")
     dark = _plain(40, 40, 42)
     w, h = rng.uniform(0.45, 0.52), rng.uniform(0.45, 0.52)
-    parts = [ellipsoid((w, w, 0.1), m, 5, 9).moved(0, (0, 0, h - 0.05)), rod((0, 0, 0.1), (0, 0, h), 0.025, dark)]
-    parts.append(ellipsoid((w * 0.95, 0.09, rng.uniform(0.45, 0.7)), m, 5, 9).moved(0, (0, w / 2, h + 0.1)))
+    parts = [
+        ellipsoid((w, w, 0.1), m, 5, 9).moved(0, (0, 0, h - 0.05)),
+        rod((0, 0, 0.1), (0, 0, h), 0.025, dark),
+    ]
+    parts.append(
+        ellipsoid((w * 0.95, 0.09, rng.uniform(0.45, 0.7)), m, 5, 9).moved(0, (0, w / 2, h + 0.1))
+    )
     parts.append(box((0.06, 0.02, 0.3), (0, w / 2 + 0.02, h - 0.03), dark))
     for k in range(5):
         a = 2 * np.pi * k / 5
         end = (0.3 * np.cos(a), 0.3 * np.sin(a), 0.06)
-        parts += [rod((0, 0, 0.11), end, 0.018, dark), ellipsoid((0.05, 0.05, 0.06), dark, n=5).moved(0, (end[0], end[1], 0))]
+        parts += [
+            rod((0, 0, 0.11), end, 0.018, dark),
+            ellipsoid((0.05, 0.05, 0.06), dark, n=5).moved(0, (end[0], end[1], 0)),
+        ]
     if rng.random() < 0.6:
         parts += [box((0.05, 0.25, 0.03), (s * w / 2, 0, h + 0.2), dark) for s in (-1, 1)]
         parts += [box((0.03, 0.04, 0.2), (s * w / 2, 0.08, h), dark) for s in (-1, 1)]
@@ -672,15 +925,27 @@ def _upholstered(rng, paint, w):
     p = rng.uniform(5, 12)
     seat_z = rng.uniform(0.06, 0.14)
     foot = _any(rng, "wood", "metal")
-    parts = [ellipsoid((w, d, h - 0.12 - seat_z), m, 14, 10).moved(0, (0, 0, seat_z)), *_legs(w * 0.95, d * 0.9, seat_z + 0.03, 0.05, foot)]
-    parts.append(ellipsoid((w - arm, 0.24, back - seat_z), m, p, 10).moved(0, (0, d / 2 - 0.12, seat_z)))
-    parts += [ellipsoid((arm, d * 0.98, rng.uniform(0.55, 0.65) - seat_z), m, p, 10).moved(0, (s * (w - arm) / 2, 0, seat_z)) for s in (-1, 1)]
+    parts = [
+        ellipsoid((w, d, h - 0.12 - seat_z), m, 14, 10).moved(0, (0, 0, seat_z)),
+        *_legs(w * 0.95, d * 0.9, seat_z + 0.03, 0.05, foot),
+    ]
+    parts.append(
+        ellipsoid((w - arm, 0.24, back - seat_z), m, p, 10).moved(0, (0, d / 2 - 0.12, seat_z))
+    )
+    parts += [
+        ellipsoid((arm, d * 0.98, rng.uniform(0.55, 0.65) - seat_z), m, p, 10).moved(
+            0, (s * (w - arm) / 2, 0, seat_z)
+        )
+        for s in (-1, 1)
+    ]
     n = max(1, round((w - 2 * arm) / 0.65))
     cw = (w - 2 * arm) / n
     for i in range(n):
         x = -w / 2 + arm + cw * (i + 0.5)
         parts.append(ellipsoid((cw * 0.99, d - 0.22, 0.17), m, 6, 10).moved(0, (x, -0.1, h - 0.15)))
-        parts.append(ellipsoid((cw * 0.97, 0.18, back - h), m, 5, 10).moved(0, (x, d / 2 - 0.27, h)))
+        parts.append(
+            ellipsoid((cw * 0.97, 0.18, back - h), m, 5, 10).moved(0, (x, d / 2 - 0.27, h))
+        )
     return join(parts)
 
 
@@ -703,14 +968,21 @@ def _bed(rng, paint):
     cover = paint("fabric", "stripes", "checks")
     h = rng.uniform(0.4, 0.55)
     sheet = _plain(230, 230, 228)
-    parts = [box((w, d, 0.1), (0, 0, h - 0.28), frame), box((w + 0.04, 0.06, rng.uniform(0.8, 1.1)), (0, d / 2, 0), frame)]
+    parts = [
+        box((w, d, 0.1), (0, 0, h - 0.28), frame),
+        box((w + 0.04, 0.06, rng.uniform(0.8, 1.1)), (0, d / 2, 0), frame),
+    ]
     parts += _legs(w, d, h - 0.28, 0.07, frame)
     parts.append(ellipsoid((w * 0.98, d * 0.98, 0.22), sheet, 14, 10).moved(0, (0, 0, h - 0.2)))
-    parts.append(ellipsoid((w * 1.04, d * 0.72, 0.26), cover, 14, 10).moved(0, (0, -d * 0.14, h - 0.215)))
+    parts.append(
+        ellipsoid((w * 1.04, d * 0.72, 0.26), cover, 14, 10).moved(0, (0, -d * 0.14, h - 0.215))
+    )
     n = 1 if w < 1.3 else 2
     for i in range(n):
         x = (i - (n - 1) / 2) * w * 0.48
-        parts.append(ellipsoid((min(0.65, w * 0.46), 0.4, 0.14), sheet, 3.2, 10).moved(0, (x, d * 0.37, h)))
+        parts.append(
+            ellipsoid((min(0.65, w * 0.46), 0.4, 0.14), sheet, 3.2, 10).moved(0, (x, d * 0.37, h))
+        )
     return join(parts)
 
 
@@ -726,10 +998,18 @@ def _fronted(rng, w, d, h, m, rows, columns, knobs=None):
             parts.append(box((fw, 0.004, fh), (x, -d / 2 - 0.002, z), dark))
             parts.append(box((fw - 0.008, 0.018, fh - 0.008), (x, -d / 2 - 0.01, z + 0.004), m))
             if fh < 0.4:
-                parts.append(box((min(0.12, fw * 0.5), 0.02, 0.012), (x, -d / 2 - 0.03, z + fh * 0.6), knob))
+                parts.append(
+                    box((min(0.12, fw * 0.5), 0.02, 0.012), (x, -d / 2 - 0.03, z + fh * 0.6), knob)
+                )
             else:
                 side = 1 if j % 2 == 0 else -1
-                parts.append(box((0.012, 0.02, 0.12), (x + side * fw * 0.4, -d / 2 - 0.03, z + fh * 0.5), knob))
+                parts.append(
+                    box(
+                        (0.012, 0.02, 0.12),
+                        (x + side * fw * 0.4, -d / 2 - 0.03, z + fh * 0.5),
+                        knob,
+                    )
+                )
     return join(parts)
 
 
@@ -737,39 +1017,96 @@ def _cabinet(rng, paint):
     m = paint("wood", "wood", "plastic", "plastic", "metal")
     w, d, h = rng.uniform(0.6, 1.4), rng.uniform(0.35, 0.5), rng.uniform(0.6, 1.3)
     leg = rng.choice([0, 0.1, 0.15])
-    body = _fronted(rng, w, d, h, m, int(rng.choice([1, 1, 2])), max(1, round(w / 0.45))).moved(0, (0, 0, leg))
-    return join([body, *_legs(w, d, leg + 0.01, 0.04, _any(rng, "wood", "metal"))] if leg else [body])
+    body = _fronted(rng, w, d, h, m, int(rng.choice([1, 1, 2])), max(1, round(w / 0.45))).moved(
+        0, (0, 0, leg)
+    )
+    return join(
+        [body, *_legs(w, d, leg + 0.01, 0.04, _any(rng, "wood", "metal"))] if leg else [body]
+    )
 
 
 def _drawers(rng, paint):
     w, d, h = rng.uniform(0.5, 1.1), rng.uniform(0.4, 0.5), rng.uniform(0.6, 1.1)
-    return _fronted(rng, w, d, h, paint("wood", "wood", "plastic"), int(rng.integers(3, 6)), int(rng.choice([1, 1, 2])))
+    return _fronted(
+        rng,
+        w,
+        d,
+        h,
+        paint("wood", "wood", "plastic"),
+        int(rng.integers(3, 6)),
+        int(rng.choice([1, 1, 2])),
+    )
 
 
 def _bedside(rng, paint):
-    return _fronted(rng, rng.uniform(0.38, 0.5), 0.4, rng.uniform(0.4, 0.6), paint("wood", "wood", "plastic"), 2, 1)
+    return _fronted(
+        rng,
+        rng.uniform(0.38, 0.5),
+        0.4,
+        rng.uniform(0.4, 0.6),
+        paint("wood", "wood", "plastic"),
+        2,
+        1,
+    )
 
 
 def _wardrobe(rng, paint):
-    return _fronted(rng, rng.uniform(0.9, 1.8), 0.6, rng.uniform(1.85, 2.2), paint("wood", "wood", "plastic"), 1, int(rng.integers(2, 4)))
+    return _fronted(
+        rng,
+        rng.uniform(0.9, 1.8),
+        0.6,
+        rng.uniform(1.85, 2.2),
+        paint("wood", "wood", "plastic"),
+        1,
+        int(rng.integers(2, 4)),
+    )
 
 
 def _filing(rng, paint):
-    return _fronted(rng, 0.42, 0.55, rng.uniform(0.65, 1.3), paint("metal", colors="gray beige black white blue"), int(rng.integers(2, 5)), 1)
+    return _fronted(
+        rng,
+        0.42,
+        0.55,
+        rng.uniform(0.65, 1.3),
+        paint("metal", colors="gray beige black white blue"),
+        int(rng.integers(2, 5)),
+        1,
+    )
 
 
 def _fridge(rng, paint):
     m = paint("metal", "plastic", colors="white white gray red black")
-    return _fronted(rng, rng.uniform(0.55, 0.7), 0.62, rng.uniform(1.4, 1.9), m, 2, 1, _plain(120, 120, 125, gloss=0.5))
+    return _fronted(
+        rng,
+        rng.uniform(0.55, 0.7),
+        0.62,
+        rng.uniform(1.4, 1.9),
+        m,
+        2,
+        1,
+        _plain(120, 120, 125, gloss=0.5),
+    )
 
 
 def _kitchen_cabinet(rng, paint):
-    body = _fronted(rng, 0.6, 0.58, 0.86, paint("wood", "plastic", "plastic"), int(rng.choice([1, 1, 3])), 1)
-    return join([body, box((0.6, 0.62, 0.035), (0, -0.01, 0.86), _any(rng, "marble", "wood", "concrete"))])
+    body = _fronted(
+        rng, 0.6, 0.58, 0.86, paint("wood", "plastic", "plastic"), int(rng.choice([1, 1, 3])), 1
+    )
+    return join(
+        [body, box((0.6, 0.62, 0.035), (0, -0.01, 0.86), _any(rng, "marble", "wood", "concrete"))]
+    )
 
 
 def _wall_cabinet(rng, paint):
-    return _fronted(rng, rng.uniform(0.5, 0.9), 0.33, rng.uniform(0.5, 0.75), paint("wood", "plastic", "plastic"), 1, 2)
+    return _fronted(
+        rng,
+        rng.uniform(0.5, 0.9),
+        0.33,
+        rng.uniform(0.5, 0.75),
+        paint("wood", "plastic", "plastic"),
+        1,
+        2,
+    )
 
 
 def shelf_levels(w: float, d: float, h: float, n: int) -> list[tuple[float, float, float, float]]:
@@ -782,7 +1119,11 @@ def shelf_unit(rng: Rng, m: Material, w: float, d: float, h: float, n: int, back
     """Return an open shelf with n boards; `shelf_levels` says where things can stand."""
     gap = (h - 0.06) / n
     parts = [box((0.022, d, h), (s * (w / 2 - 0.011), 0, 0), m) for s in (-1, 1)]
-    parts += [box((w - 0.044, d, 0.022), (0, 0, 0.06 + gap * i), m) for i in range(n + 1) if 0.06 + gap * i < h]
+    parts += [
+        box((w - 0.044, d, 0.022), (0, 0, 0.06 + gap * i), m)
+        for i in range(n + 1)
+        if 0.06 + gap * i < h
+    ]
     parts.append(box((w, d, 0.022), (0, 0, h - 0.022), m))
     if back:
         parts.append(box((w - 0.02, 0.008, h - 0.06), (0, d / 2 - 0.006, 0.06), m))
@@ -791,7 +1132,15 @@ def shelf_unit(rng: Rng, m: Material, w: float, d: float, h: float, n: int, back
 
 def _shelves(rng, paint):
     m = paint("wood", "wood", "wood", "plastic", "metal")
-    return shelf_unit(rng, m, rng.uniform(0.6, 1.2), rng.uniform(0.26, 0.38), rng.uniform(0.9, 2.0), int(rng.integers(3, 6)), rng.random() < 0.7)
+    return shelf_unit(
+        rng,
+        m,
+        rng.uniform(0.6, 1.2),
+        rng.uniform(0.26, 0.38),
+        rng.uniform(0.9, 2.0),
+        int(rng.integers(3, 6)),
+        rng.random() < 0.7,
+    )
 
 
 def _door(rng, paint):
