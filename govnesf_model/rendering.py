@@ -109,7 +109,9 @@ def render_rays(
     ray_count = len(origins)
     color = origins.new_zeros(ray_count, 3)
     ov = scores = None
-    weight = weights[ray, sample]
+    # What was left out takes the colour of what was kept, instead of turning black.
+    share = opacity / (weights * kept).sum(dim=1).clamp_min(1e-6)
+    weight = weights[ray, sample] * share[ray]
     at = points[ray, sample]
     if not config.use_mjf:
         regressed, feature = field.distill(at, views, volume, k, masking)
