@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 from geometry_msgs.msg import TransformStamped
@@ -41,7 +42,7 @@ class BufferClient(BufferInterface):
     Args:
         node: carries the action client.
         ns: name of the server's action.
-        check_frequency: kept for compatibility; answers are waited for, not polled.
+        check_frequency: how often to look for a server that is not there yet, Hz.
         timeout_padding: time beyond the lookup's timeout that an answer may take.
     """
 
@@ -55,6 +56,10 @@ class BufferClient(BufferInterface):
         super().__init__()
         self.node = node
         self.action_client = ActionClient(node, LookupTransform, action_name=ns)
+        self._services = {
+            node.resolve_service_name(f"{ns}/_action/{name}")
+            for name in ("send_goal", "get_result")
+        }
         self.check_frequency = check_frequency
         self.timeout_padding = timeout_padding
 
@@ -104,8 +109,7 @@ class BufferClient(BufferInterface):
         padding = self.timeout_padding
         padding = padding if isinstance(padding, (int, float)) else nanoseconds(padding) / 1e9
         patience = nanoseconds(goal.timeout) / 1e9 + padding
-        if not self.action_client.wait_for_server(timeout_sec=patience):
-            raise TimeoutException("The BufferServer is not ready.")
+        self._wait_for_server(patience)
         handle = _wait(self.action_client.send_goal_async(goal), patience)
         if not handle.accepted:
             raise TimeoutException("The BufferServer did not accept the LookupTransform goal.")
@@ -114,6 +118,17 @@ class BufferClient(BufferInterface):
             kind = EXCEPTIONS.get(result.error.error, TransformException)
             raise kind(result.error.error_string)
         return result.transform
+
+    def _wait_for_server(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not (self.action_client.server_is_ready() or self._has_services()):
+            if time.monotonic() >= deadline:
+                raise TimeoutException("The BufferServer is not ready.")
+            time.sleep(1.0 / self.check_frequency)
+
+    def _has_services(self) -> bool:
+        # Enough for a lookup, also where a server leaves out the status topic.
+        return all(self.node.count_services(service) for service in self._services)
 
 
 def _wait(future: Future, seconds: float) -> Any:
