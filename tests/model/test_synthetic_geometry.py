@@ -9,9 +9,9 @@ import pytest
 from govnesf_model.data.posed_scene import open_scene
 from govnesf_model.data.synthetic.camera_path import look_at
 from govnesf_model.data.synthetic.generate import Settings, generate_scene
-from govnesf_model.data.synthetic.layout import Light, Room, Thing
 from govnesf_model.data.synthetic.mesh import Material
 from govnesf_model.data.synthetic.render import Stage
+from govnesf_model.data.synthetic.room import Light, Room, Thing
 from govnesf_model.data.synthetic.shapes import box, ellipsoid, quad
 
 K = np.array([[100.0, 0, 39.5], [0, 100.0, 29.5], [0, 0, 1]])

@@ -7,7 +7,7 @@ import pytest
 
 from govnesf_model.data.synthetic import materials
 from govnesf_model.data.synthetic.generate import Settings, generate_scene
-from govnesf_model.data.synthetic.layout import build_room, tinted
+from govnesf_model.data.synthetic.layout import build_room
 from govnesf_model.data.synthetic.mesh import Material
 from govnesf_model.data.synthetic.names import (
     DEMO_MODELS,
@@ -16,6 +16,7 @@ from govnesf_model.data.synthetic.names import (
     models_of,
     object_classes,
 )
+from govnesf_model.data.synthetic.recolor import tinted
 from govnesf_model.data.synthetic.shapes import box
 from govnesf_model.data.synthetic.things import PROCEDURAL, make
 

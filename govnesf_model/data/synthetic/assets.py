@@ -140,7 +140,7 @@ class Catalogues:
 
 
 def thinned(mesh: Mesh, limit: int) -> Mesh:
-    """Return a mesh of at most about `limit` triangles by merging vertices on ever coarser grids."""
+    """Return a mesh of at most about `limit` triangles by merging vertices on coarser grids."""
     cell = float(mesh.size.max()) / 400
     while len(mesh.points) > limit:
         low = mesh.low
@@ -228,7 +228,7 @@ def read_obj(archive: zipfile.ZipFile, name: str) -> Mesh:
 
 
 def _corner(text: str, nv: int, nt: int, nn: int) -> tuple[int, int, int]:
-    parts = (text.split("/") + ["", ""])[:3]
+    parts = [*text.split("/"), "", ""][:3]
     counts = (nv, nt, nn)
     out = []
     for part, count in zip(parts, counts, strict=True):
@@ -290,7 +290,7 @@ def material_word(hint: str) -> str | None:
         "stone": "marble stone granite marmol piedra",
     }
     for word, keys in table.items():
-        if any(key in hint for key in keys.split()):
+        if any(key in hint.lower() for key in keys.split()):
             return word
     return None
 
@@ -360,7 +360,7 @@ def _load(path: Path) -> Mesh:
         materials = [
             Material(
                 color=(float(r[0]), float(r[1]), float(r[2])),
-                texture=data[f"texture{i}"] if f"texture{i}" in data else None,
+                texture=data.get(f"texture{i}"),
                 gloss=float(r[3]),
                 opacity=float(r[4]),
                 word=_WORDS[int(r[5])],

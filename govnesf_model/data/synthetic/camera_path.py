@@ -15,7 +15,7 @@ Pose = Float[np.ndarray, "4 4"]
 def camera_path(stage: Stage, rng: Rng, views: int) -> list[Pose]:
     """Return `views` poses in overlapping segments, each checked to see something useful."""
     poses: list[Pose] = []
-    closeup = int(round(views * rng.uniform(0.25, 0.5))) if stage.room.focus else 0
+    closeup = round(views * rng.uniform(0.25, 0.5)) if stage.room.focus else 0
     wide = views - closeup
     kinds = [_orbit, _walk, _robot]
     weights = [0.5, 0.25, 0.25]

@@ -70,7 +70,7 @@ def run_synth(args: argparse.Namespace) -> int:
         smooth=demo,
         image_suffix=".png" if args.png else ".jpg",
         wishes=DEMO_WISHES if demo else (),
-        size=(5.4, 4.4, 2.6) if demo else None,
+        size=(6.0, 4.8, 2.6) if demo else None,
         theme="living" if demo else None,
     )
     split = "demo" if demo else args.split

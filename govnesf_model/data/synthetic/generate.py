@@ -3,15 +3,16 @@
     generate_scene(out / "train_00007", seed=7, split="train", settings=Settings(views=16))
 
 Beside the posed folder's own files a scene holds `instance/NNNN.png` (uint16, 0 none),
-`instances.json` (name, colour, material, box and asset of each), `texts.json` (words for every class
-in it) and `ATTRIBUTION.md`. A scene is complete or absent: it is written under another name first.
+`instances.json` (name, colour, material, box and asset of each), `texts.json` (words for every
+class in it) and `ATTRIBUTION.md`. A scene is complete or absent: it is written under another name
+first.
 """
 
 import json
 import os
 import shutil
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,10 +22,11 @@ import numpy as np
 from govnesf_model.data.posed_scene import SceneWriter
 from govnesf_model.data.synthetic.assets import Catalogues
 from govnesf_model.data.synthetic.camera_path import camera_path, smooth_path
-from govnesf_model.data.synthetic.layout import Room, Thing, build_room
+from govnesf_model.data.synthetic.layout import build_room
 from govnesf_model.data.synthetic.lens import Lens, expose, make_lens
 from govnesf_model.data.synthetic.names import SPLITS, object_classes
 from govnesf_model.data.synthetic.render import Stage, View
+from govnesf_model.data.synthetic.room import Room, Thing
 
 MAX_ATTEMPTS = 20  # rooms that turn out too full for a camera are drawn anew
 
@@ -38,7 +40,7 @@ class Settings:
         width, height: their size in pixels.
         assets: "catalogues" or "procedural".
         clean: no noise, blur, vignetting or change of exposure.
-        smooth: one continuous path instead of several segments.
+        smooth: one continuous path instead of several segments, and a steady hand: no blur.
         image_suffix: ".jpg" or ".png".
         wishes: see `build_room`.
         size: room size in metres, None to draw it.
@@ -75,6 +77,8 @@ def generate_scene(folder: Path, seed: int, split: str, settings: Settings) -> P
     K = _intrinsics(rng, settings)
     views = [stage.render(K, T, settings.width, settings.height) for T in poses]
     lens = make_lens(rng, [v.radiance for v in views[:: max(1, len(views) // 6)]], settings.clean)
+    if settings.smooth:
+        lens = replace(lens, wild=0.0)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     shutil.rmtree(partial, ignore_errors=True)
     _write(partial, room, views, poses, K, lens, rng, seed, split, settings)

@@ -145,7 +145,7 @@ def _grid() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _wood(rng, warp=0.6):
-    x, y = _grid()
+    _, y = _grid()
     n = _noise(rng, 2, 1, 3)
     rings = np.sin(2 * np.pi * (rng.integers(4, 9) * y + warp * n))
     return 0.85 + 0.12 * rings + 0.12 * _noise(rng, 4, 64, 2)
@@ -240,7 +240,7 @@ def _wicker(rng):
 
 def _print(rng):
     """A picture: sky over hills, or overlapping shapes of strong colours."""
-    x, y = _grid()
+    _, y = _grid()
     image = np.zeros((SIZE, SIZE, 3), np.float32)
     if rng.random() < 0.45:
         top, bottom = rng.uniform(0.3, 1, 3), rng.uniform(0.3, 1, 3)

@@ -63,7 +63,7 @@ class Mesh:
         return replace(self, points=shifted.astype(np.float32), normals=self.normals @ R.T)
 
     def transformed(self, A, b) -> "Mesh":
-        """Return the mesh under x -> A x + b; normals by the inverse transpose, mirrors included."""
+        """Return the mesh under x -> A x + b; normals go by the inverse transpose."""
         points = (self.points @ np.asarray(A, np.float32).T + np.asarray(b, np.float32)).astype(
             np.float32
         )

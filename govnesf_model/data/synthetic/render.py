@@ -15,8 +15,8 @@ import numpy as np
 import open3d as o3d
 from jaxtyping import Float, Int
 
-from govnesf_model.data.synthetic.layout import Room
 from govnesf_model.data.synthetic.mesh import Material, face_normals
+from govnesf_model.data.synthetic.room import Room
 
 MAX_LAYERS = 3  # holes and panes that a ray goes through before it gives up
 AO_REACH = 0.6  # metres
@@ -149,7 +149,7 @@ class Stage:
         )  # fmt: skip
 
     def _light(self, s: "_Surface", width: int, height: int) -> np.ndarray:
-        """Irradiance / pi at every pixel: shadows and ambient at half resolution, cosines at full."""
+        """Irradiance / pi at every pixel: shadows at half resolution, cosines at full."""
         gh, gw = (height + 1) // 2, (width + 1) // 2
         index = (np.arange(height)[::2, None] * width + np.arange(width)[None, ::2]).reshape(-1)
         p = s.points[index] + s.flat[index] * 2e-3
@@ -238,7 +238,7 @@ class Stage:
         base = np.stack([index % width, index // width], -1).astype(np.float64)
         total = radiance.reshape(-1, 3)[index].copy()
         for du, dv in ((-0.3, -0.3), (0.3, 0.3), (0.3, -0.3), (-0.3, 0.3)):
-            origin, directions = _rays(base + [du, dv], K, T_world_camera)
+            origin, directions = _rays(base + np.array([du, dv]), K, T_world_camera)
             sub = self._surface(origin, directions, K[0, 0])
             near = self._nearest_light(sub, s, light, index, du, dv, width, height)
             total += self._shade(sub, near, directions)

@@ -17,7 +17,7 @@ def box(size, centre=(0, 0, 0), material: Material | None = None) -> Mesh:
 
 
 def flat(points, material: Material | None = None, uv=None) -> Mesh:
-    """Return flat-shaded triangles with one material, textured by projection unless uv are given."""
+    """Return flat-shaded triangles of one material, textured by projection unless uv are given."""
     points = np.asarray(points, np.float32)
     material = material or Material()
     if uv is None:
@@ -115,3 +115,9 @@ def ellipsoid(size, material: Material | None = None, power=2.0, n: int = 14) ->
     normals = np.sign(relative) * np.abs(relative) ** (power - 1) / (np.asarray(size) / 2)
     normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
     return Mesh(mesh.points, mesh.uv, normals.astype(np.float32), mesh.material, mesh.materials)
+
+
+def centred(mesh: Mesh) -> Mesh:
+    """Return the mesh moved to stand on the origin."""
+    c = (mesh.low + mesh.high) / 2
+    return mesh.moved(0, (-c[0], -c[1], -mesh.low[2]))
