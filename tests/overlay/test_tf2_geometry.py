@@ -82,6 +82,13 @@ def test_a_covariance_turns_with_the_axes(quarter_turn):
     found = tf2_geometry_msgs.do_transform_pose_with_covariance_stamped(pose, quarter_turn)
     expected = np.diag([2.0, 1.0, 3.0, 5.0, 4.0, 6.0])
     np.testing.assert_allclose(np.reshape(found.pose.covariance, (6, 6)), expected, atol=1e-12)
+    rng = np.random.default_rng(5)
+    full, angle = rng.normal(size=(6, 6)), math.radians(30)
+    quarter_turn.transform.rotation = Quaternion(z=math.sin(angle / 2), w=math.cos(angle / 2))
+    sine, cosine = math.sin(angle), math.cos(angle)
+    turn = np.kron(np.eye(2), [[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
+    turned = tf2_geometry_msgs.transform_covariance(full.reshape(36), quarter_turn)
+    np.testing.assert_allclose(turned.reshape(6, 6), turn @ full @ turn.T)
     assert values(found.pose.pose.position) == [1.0, 2.0, 3.0]
 
 

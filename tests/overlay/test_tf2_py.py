@@ -209,6 +209,7 @@ def test_samples_older_than_the_cache_are_dropped_and_refused():
     assert buffer.can_transform_core("map", "robot", at(2.0))[0]
     buffer.set_transform(transform("map", "robot", 1.4), "late")
     assert not buffer.can_transform_core("map", "robot", at(1.4))[0]
+    assert "late" not in buffer.all_frames_as_yaml()
     long = filled(*moving(seconds=(1.0, 2.0, 50.0)), cache_time=Duration(seconds=60))
     assert long.can_transform_core("map", "robot", at(1.2))[0]
 
