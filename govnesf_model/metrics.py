@@ -56,7 +56,11 @@ def confusion_matrix(
 def segmentation_scores(
     matrix: Int[np.ndarray, "k k"], names: Mapping[int, str] | Sequence[str]
 ) -> dict:
-    """Return miou, oacc, macc (fractions) and per_class of a confusion matrix with "other" last.
+    """Return miou, oacc, macc, per_class (IoU) and per_class_acc, all fractions.
+
+    Args:
+        matrix: from `confusion_matrix`, "other" last.
+        names: of the classes, in the order of the rows.
 
     Classes that never occur in the truth count for no mean; their false positives still lower the
     IoU of the classes that they replace. oacc is over the pixels of the classes; without any truth
@@ -69,19 +73,15 @@ def segmentation_scores(
     present = truth > 0
     iou = hits[present] / union[present]
     accuracy = hits[present] / truth[present]
-    per_class = {
-        name: {"iou": float(i), "acc": float(a), "count": int(t)}
-        for name, i, a, t in zip(
-            np.asarray(names, dtype=object)[present], iou, accuracy, truth[present], strict=True
-        )
-    }
-    if not present.any():
-        return {"miou": None, "oacc": None, "macc": None, "per_class": {}}
+    shown = [name for name, is_there in zip(names, present, strict=True) if is_there]
+    if not shown:
+        return {"miou": None, "oacc": None, "macc": None, "per_class": {}, "per_class_acc": {}}
     return {
         "miou": float(iou.mean()),
         "oacc": float(hits.sum() / truth.sum()),
         "macc": float(accuracy.mean()),
-        "per_class": per_class,
+        "per_class": dict(zip(shown, iou.tolist(), strict=True)),
+        "per_class_acc": dict(zip(shown, accuracy.tolist(), strict=True)),
     }
 
 

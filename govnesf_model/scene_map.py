@@ -130,7 +130,7 @@ class SceneMap:
         """
         with self._write:
             clock = _Clock()
-            keyframe = self._encode(frame, clock)
+            keyframe = self._new_keyframe(frame, clock)
             evicted = self._make_room(keyframe)
             try:
                 self._keyframes = (*self._keyframes, keyframe)
@@ -176,33 +176,15 @@ class SceneMap:
         stamps = np.array([keyframe.stamp for keyframe in self._keyframes], np.float64)
         self._taken = (np.array(poses, np.float64).reshape(-1, 4, 4), stamps)
 
-    def _encode(self, frame: Frame, clock: "_Clock") -> Keyframe:
-        rgb, K, depth = working_image(frame, self.config.image_width)
-        if self._keyframes and rgb.shape != self._keyframes[0].rgb.shape:
+    def _new_keyframe(self, frame: Frame, clock: "_Clock") -> Keyframe:
+        keyframe = encode_frame(self.field, self.vlm, frame, self.config, self._next_id, clock)
+        if self._keyframes and keyframe.rgb.shape != self._keyframes[0].rgb.shape:
             first = self._keyframes[0]
             raise ValueError(
-                f"frame {frame.name} is {rgb.shape[1]}x{rgb.shape[0]} pixels at the map's width, "
-                f"the keyframes are {first.width}x{first.height}: reset the map for another camera"
+                f"frame {frame.name} is {keyframe.width}x{keyframe.height} pixels at the map's "
+                f"width, the keyframes are {first.width}x{first.height}: reset the map for another "
+                "camera"
             )
-        image = torch.from_numpy(rgb).to(self.device).permute(2, 0, 1).unsqueeze(0) / 255.0
-        ov = self.vlm.encode_images(image)[0].permute(1, 2, 0).to(torch.float16).contiguous()
-        clock.lap("encode")
-        maps = self.field.encode_images(image)
-        clock.lap("field")
-        keyframe = Keyframe(
-            id=self._next_id,
-            stamp=float(frame.index) if frame.stamp is None else float(frame.stamp),
-            rgb=rgb,
-            K=K,
-            T_world_camera=frame.T_world_camera.astype(np.float32),
-            depth=depth if self.config.use_depth else None,
-            ov=ov.to(self.device),
-            ov_stride=self.vlm.stride,
-            volume_features=maps.volume[0],
-            query_features=maps.query[0],
-            source_size=(frame.rgb.shape[1], frame.rgb.shape[0]),
-            name=frame.name,
-        )
         self._next_id += 1
         return keyframe
 
@@ -360,6 +342,42 @@ class SceneMap:
         )
 
 
+def encode_frame(
+    field: GovNesf,
+    vlm: DenseEncoder,
+    frame: Frame,
+    config: MapConfig,
+    number: int,
+    clock: "_Clock | None" = None,
+) -> Keyframe:
+    """Resize a frame and run both image encoders on it.
+
+    Raises:
+        ValueError: the frame's arrays do not fit together.
+    """
+    clock = clock or _Clock()
+    rgb, K, depth = working_image(frame, config.image_width)
+    image = torch.from_numpy(rgb).to(field.device).permute(2, 0, 1).unsqueeze(0) / 255.0
+    ov = vlm.encode_images(image)[0].permute(1, 2, 0).to(torch.float16).contiguous()
+    clock.lap("encode")
+    maps = field.encode_images(image)
+    clock.lap("field")
+    return Keyframe(
+        id=number,
+        stamp=float(frame.index) if frame.stamp is None else float(frame.stamp),
+        rgb=rgb,
+        K=K,
+        T_world_camera=frame.T_world_camera.astype(np.float32),
+        depth=depth if config.use_depth else None,
+        ov=ov.to(field.device),
+        ov_stride=vlm.stride,
+        volume_features=maps.volume[0],
+        query_features=maps.query[0],
+        source_size=(frame.rgb.shape[1], frame.rgb.shape[0]),
+        name=frame.name,
+    )
+
+
 def fuse_points(
     field: GovNesf,
     points: Float[torch.Tensor, "n 3"],
@@ -371,9 +389,9 @@ def fuse_points(
     """Return unit features of points, a confidence in 0..1 and the number of views behind each.
 
     The views' features have unit length, so the length of their weighted mean says how far they
-    agree; one view alone is trusted half. Where views have depth, those whose depth is off the point
-    by more than the (relative) tolerance do not see it: depth-guided masking, much tighter than for
-    samples along a ray, because these points lie on the surface.
+    agree; one view alone is trusted half. Where views have depth, those whose depth is off the
+    point by more than the (relative) tolerance do not see it: depth-guided masking, much tighter
+    than for samples along a ray, because these points lie on the surface.
     """
     masking = "none" if views.depth is None else "depth"
     blend = field.blend(points, views, volume, k=k, masking=masking, tolerance=tolerance)
