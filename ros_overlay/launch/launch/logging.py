@@ -45,6 +45,7 @@ class LaunchConfig:
 
     @log_dir.setter
     def log_dir(self, path: str) -> None:
+        self._file_handler = None
         self._log_dir = Path(path)
         self._log_dir.mkdir(parents=True, exist_ok=True)
 

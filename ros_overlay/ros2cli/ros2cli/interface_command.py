@@ -12,25 +12,8 @@ from ros2cli.packages import find_prefix
 
 FIELD = re.compile(r"^\s*([A-Za-z][\w/]*)(\[.*?\]|<=\d+)*\s+(\w+)\s*(?!\s*=)")
 KINDS = {"msg": "Messages:", "srv": "Services:", "action": "Actions:"}
-BASIC_TYPES = set(
-    [
-        "bool",
-        "byte",
-        "char",
-        "float32",
-        "float64",
-        "int8",
-        "uint8",
-        "int16",
-        "uint16",
-        "int32",
-        "uint32",
-        "int64",
-        "uint64",
-        "string",
-        "wstring",
-    ]
-)
+BASIC_TYPES = {"bool", "byte", "char", "float32", "float64", "string", "wstring"}
+BASIC_TYPES |= {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

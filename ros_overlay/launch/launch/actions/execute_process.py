@@ -138,6 +138,14 @@ class ExecuteProcess(Action):
         ]
         if self._on_exit is not None:
             handlers.append(OnProcessExit(target_action=self, on_exit=self._on_exit))
+
+        def forget(event: _Finished) -> None:
+            for handler in handlers:
+                context.unregister_event_handler(handler)
+
+        handlers.append(
+            _Reaction(lambda e: isinstance(e, _Finished) and e.handlers is handlers, forget)
+        )
         for handler in handlers:
             context.register_event_handler(handler)
         self._task = context.asyncio_loop.create_task(self._run(context, handlers))
@@ -206,8 +214,7 @@ class ExecuteProcess(Action):
         finally:
             if self._stop_task is not None:
                 self._stop_task.cancel()
-            for handler in handlers:
-                context.unregister_event_handler(handler)
+            context.emit_event_sync(_Finished(handlers))
 
     async def _run_once(self, context: LaunchContext) -> None:
         details = self.process_details
@@ -299,6 +306,15 @@ class ExecuteProcess(Action):
 
 
 ExecuteLocal = ExecuteProcess
+
+
+class _Finished(Event):
+    """All events of a process have been emitted, so that its handlers can go once it is reached."""
+
+    name = "launch.actions.ExecuteProcess.finished"
+
+    def __init__(self, handlers: list[BaseEventHandler]) -> None:
+        self.handlers = handlers
 
 
 class _Reaction(BaseEventHandler):

@@ -72,10 +72,8 @@ class LifecycleNode(Node):
         from lifecycle_msgs.msg import TransitionEvent
         from lifecycle_msgs.srv import ChangeState as ChangeStateService
 
-        self._full_name = self.node_name.replace(self.UNSPECIFIED_NODE_NAMESPACE, "")
-        self._logger = get_logger("launch_ros.actions.lifecycle_node")
         self._node = get_ros_node(context)
-        self._topic = f"{self._full_name}/transition_event"
+        self._topic = f"{self.node_name}/transition_event"
         self._node.create_subscription(
             TransitionEvent,
             self._topic,
@@ -83,7 +81,7 @@ class LifecycleNode(Node):
             10,
         )
         self._client = self._node.create_client(
-            ChangeStateService, f"{self._full_name}/change_state"
+            ChangeStateService, f"{self.node_name}/change_state"
         )
 
     def _begin(self, context: LaunchContext, work: Coroutine[Any, Any, Any]) -> None:
@@ -116,9 +114,9 @@ class LifecycleNode(Node):
         await answered.wait()
         success = future.result() is not None and future.result().success
         if not success:
-            self._logger.error(
+            get_logger("launch_ros.actions.lifecycle_node").error(
                 f"Failed to make transition '{_transition_name(transition_id)}' for "
-                f"LifecycleNode '{self._full_name}'"
+                f"LifecycleNode '{self.node_name}'"
             )
         return success
 

@@ -17,11 +17,14 @@ REMAPS_KEY = "ros_remaps"
 
 
 def join_namespace(base: str | None, namespace: str | None) -> str:
-    """Return `namespace` below `base`; one that starts with a slash stands for itself."""
+    """Return `namespace` below `base`; one that starts with a slash stands for itself.
+
+    Neither of them gives an empty text, an empty `namespace` alone the root.
+    """
     if namespace and namespace.startswith("/"):
         return namespace
     parts = [part.strip("/") for part in (base, namespace) if part and part.strip("/")]
-    return "/" + "/".join(parts) if parts else ""
+    return "" if base is None and namespace is None else "/" + "/".join(parts)
 
 
 class PushRosNamespace(Action):
