@@ -75,6 +75,7 @@ class ImageEncoder(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         if self.frozen:
             self.backbone_net.requires_grad_(False)
+            self.backbone_net.eval()
 
     def train(self, mode: bool = True) -> "ImageEncoder":
         """Switch modes; a frozen backbone keeps its running statistics in both."""

@@ -61,6 +61,18 @@ def surface_loss(
     return _mean(-torch.log(hit + 1e-2), known if mask is None else known & mask)
 
 
+def occupancy_loss(
+    sigma: Float[Tensor, "n"], occupied: Bool[Tensor, "n"], length: float = 0.1
+) -> Float[Tensor, ""]:
+    """Return the cross entropy of alpha over `length` metres at points known as surface or as free.
+
+    The two kinds weigh the same, however many points there are of each.
+    """
+    thickness = sigma * length
+    solid = -torch.log(-torch.expm1(-thickness) + 1e-3)
+    return 0.5 * (_mean(solid, occupied) + _mean(thickness, ~occupied))
+
+
 def distortion_loss(
     weights: Float[Tensor, "r s"], t: Float[Tensor, "r s"], delta: Float[Tensor, "r s"]
 ) -> Float[Tensor, ""]:

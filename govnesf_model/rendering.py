@@ -155,7 +155,7 @@ def render_image(
     want_ov: bool = False,
     masking: str = "none",
     exact: bool = False,
-    chunk: int = 8192,
+    chunk: int = 2048,
 ) -> RenderedImage:
     """Render a whole view; arguments as in `render_rays`, `chunk` rays at a time.
 

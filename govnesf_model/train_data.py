@@ -201,10 +201,7 @@ def draw_task(
         chosen = rest[:wanted]
     else:
         chosen = rng.sample(rest, wanted)
-    T_turned_world = _turn(rng)
-    turned = SceneTensors(
-        **{**vars(scene), "T_world_camera": T_turned_world @ scene.T_world_camera}
-    )
+    turned = dataclasses.replace(scene, T_world_camera=_turn(rng) @ scene.T_world_camera)
     refs, goals = turned.subset(chosen), turned.subset(held)
     lower, upper = seen_bounds(refs)
     shift = torch.tensor([rng.uniform(-0.4, 0.4), rng.uniform(-0.4, 0.4), rng.uniform(-0.3, 0.1)])
@@ -245,6 +242,59 @@ def look_up_rays(task: Task, view: int, column: Tensor, line: Tensor) -> Rays:
     if targets.label is not None:
         label = targets.label[view][line, column]
     return Rays(origins, directions, color, depth, label, in_grid, leaves, visible)
+
+
+def draw_occupancy(
+    task: Task, count: int, rng: random.Random, band: float = 0.12, clear: float = 0.04
+) -> tuple[Float[Tensor, "n 3"], Bool[Tensor, "n"]]:
+    """Draw points in the grid that the references' depth shows to be surface or free.
+
+    Args:
+        task: its references must have depth.
+        count: points to draw; those outside the grid or of unknown kind fall away.
+        rng: source of chance.
+        band: metres behind a measured surface that are solid unless another view sees through.
+        clear: metres before a measured surface that count as neither.
+
+    Returns:
+        World points and whether they are solid.
+
+    Raises:
+        ValueError: the references have no depth.
+    """
+    refs = task.references
+    if refs.depth is None:
+        raise ValueError(f"scene {refs.name} has no depth: occupancy is unknown")
+    generator = torch.Generator().manual_seed(rng.getrandbits(48))
+    view = torch.randint(0, len(refs), (count,), generator=generator)
+    line = torch.randint(0, refs.height, (count,), generator=generator)
+    column = torch.randint(0, refs.width, (count,), generator=generator)
+    depth = refs.depth[view, line, column]
+    # A third anywhere on the way, the rest around the surface.
+    share = torch.rand(count, generator=generator)
+    near = depth - 0.4 + (0.4 + band) * share
+    z = torch.where(torch.arange(count) % 3 == 0, depth * share, near)
+    K, T = refs.K[view], refs.T_world_camera[view]
+    x = (column - K[:, 0, 2]) / K[:, 0, 0] * z
+    y = (line - K[:, 1, 2]) / K[:, 1, 1] * z
+    points = (T[:, :3, :3] @ torch.stack([x, y, z], dim=-1).unsqueeze(-1)).squeeze(-1)
+    points = points + T[:, :3, 3]
+    seen_through = _seen_through(refs, points, clear)
+    solid = (z > depth) & ~seen_through
+    known = (depth > 0) & (z > 0.05) & (solid | seen_through) & task.grid.contains(points)
+    return points[known], solid[known]
+
+
+def _seen_through(
+    views: SceneTensors, points: Float[Tensor, "n 3"], clear: float
+) -> Bool[Tensor, "n"]:
+    """Tell which points some view sees something behind of."""
+    uv, z = project(points, views.K, views.T_world_camera)
+    inside = inside_image(uv, z, views.width, views.height)
+    column = uv[..., 0].round().clamp(0, views.width - 1).long()
+    line = uv[..., 1].round().clamp(0, views.height - 1).long()
+    measured = views.depth[torch.arange(len(views)).unsqueeze(-1), line, column]
+    return (inside & (measured > 0) & (z < measured - clear)).any(dim=0)
 
 
 def seen_by(

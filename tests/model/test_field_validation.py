@@ -1,0 +1,58 @@
+import argparse
+import json
+
+import numpy as np
+import pytest
+from box_field import tiny_field
+from box_room import write_room
+
+from govnesf_model.checkpoint import save_field
+from govnesf_model.data.posed_scene import open_scene
+from govnesf_model.field_validation import add_parser, build_scene, validate_folders
+from govnesf_model.train_data import load_scene
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rooms") / "box"
+    write_room(folder, count=8)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def small_images(monkeypatch):
+    monkeypatch.setattr("govnesf_model.field_validation.SIZE", (64, 48))
+
+
+def test_metrics_and_pictures_of_a_room(room):
+    results, sheet = validate_folders(tiny_field(), [room], targets=2, progress=False)
+    metrics = results["box"]
+    assert results["mean"]["psnr"] == pytest.approx(metrics["psnr"])
+    assert 3 < metrics["psnr"] < 40
+    assert metrics["references"] == 6
+    assert 0 <= metrics["label_field"] <= 1
+    # With a handful of views an untrained blend is close to the average.
+    assert metrics["label_average"] > 0.5
+    assert sheet.shape == (2 * 24, 4 * 32, 3)
+    assert sheet.dtype == np.uint8
+
+
+def test_the_field_is_built_from_references_alone(room):
+    field = tiny_field()
+    references = load_scene(open_scene(room), (64, 48), [0, 2, 4])
+    views, volume = build_scene(field, references)
+    assert len(views) == 3
+    assert volume.features.shape[1:] == volume.grid.shape
+
+
+def test_the_command_writes_its_report(room, tmp_path, capsys):
+    path = save_field(tiny_field(), tmp_path / "f.safetensors")
+    parser = argparse.ArgumentParser()
+    add_parser(parser.add_subparsers())
+    words = ["validate", "--checkpoint", str(path), "--val", str(room), "--references", "3"]
+    arguments = parser.parse_args([*words, "--targets", "1", "--out", str(tmp_path / "report")])
+    assert arguments.run(arguments) == 0
+    written = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    assert written["box"]["references"] == 3
+    assert written == json.loads(capsys.readouterr().out)
+    assert (tmp_path / "report" / "sheet.png").exists()
