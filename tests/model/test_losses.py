@@ -8,6 +8,7 @@ from govnesf_model.losses import (
     depth_loss,
     distortion_loss,
     free_space_loss,
+    occupancy_loss,
     ov_loss,
     surface_loss,
 )
@@ -63,3 +64,12 @@ def test_free_space_loss_is_the_opacity_of_the_given_rays():
     weights = torch.tensor([[0.2, 0.3], [0.9, 0.0]])
     assert float(free_space_loss(weights, torch.tensor([True, False]))) == pytest.approx(0.5)
     assert float(free_space_loss(weights, torch.tensor([False, False]))) == 0.0
+
+
+def test_occupancy_loss_is_the_cross_entropy_of_alpha():
+    sigma = torch.tensor([10.0, 30.0, 2.0])
+    solid = torch.tensor([True, True, False])
+    missed = -(math.log(1 - math.exp(-1.0)) + math.log(1 - math.exp(-3.0))) / 2
+    loss = occupancy_loss(sigma, solid, length=0.1)
+    assert float(loss) == pytest.approx(0.5 * (missed + 0.2), abs=2e-3)
+    assert float(occupancy_loss(torch.tensor([0.0]), torch.tensor([False]))) == 0.0
