@@ -6,6 +6,7 @@ poses = camera_path(stage, rng, views=16)      # list of 4x4 T_world_camera, Ope
 import numpy as np
 from jaxtyping import Float
 
+from govnesf_model.data.synthetic.names import object_classes
 from govnesf_model.data.synthetic.render import Stage
 
 Rng = np.random.Generator
@@ -99,7 +100,8 @@ def useful(stage: Stage, T_world_camera: Pose, near: float = 0.4) -> bool:
     # Nothing may touch the lens from the sides either, or the camera would be inside a thing.
     around = np.concatenate([np.eye(3), -np.eye(3)])
     clearance, _ = stage.probe(np.broadcast_to(eye, around.shape), around)
-    return bool(bare.mean() < 0.88 and clearance.min() > 0.1)
+    alone = np.bincount(instance).max() / len(instance)
+    return bool(bare.mean() < 0.84 and alone < 0.75 and clearance.min() > 0.1)
 
 
 def _checked(stage: Stage, rng: Rng, poses: list[Pose]) -> list[Pose]:
@@ -145,7 +147,7 @@ def _walk(stage: Stage, rng: Rng, n: int) -> list[Pose]:
     at = np.array([room.width, room.depth]) * rng.uniform(0.3, 0.7, 2)
     drift = rng.normal(0, 0.12, 2)
     yaw, step = rng.uniform(0, 2 * np.pi), rng.choice([-1, 1]) * rng.uniform(0.2, 0.45)
-    height, pitch = rng.uniform(1.0, 1.7), rng.uniform(-0.5, 0.12)
+    height, pitch = rng.uniform(1.0, 1.7), rng.uniform(-0.5, 0.3)
     poses = []
     for i in range(n):
         a = yaw + step * i
@@ -178,13 +180,20 @@ def _robot(stage: Stage, rng: Rng, n: int) -> list[Pose]:
 
 
 def _table_top(stage: Stage, rng: Rng, n: int) -> list[Pose]:
-    """Move around the things on a table or shelf, close to them."""
+    """Move around the things on a table or shelf, or around one of them, close by."""
     room = stage.room
-    target, size = room.focus[rng.integers(len(room.focus))]
+    if rng.random() < 0.5:
+        small = [t for t in room.things if object_classes()[t.name].place == "top"]
+        thing = small[rng.integers(len(small))]
+        target = (thing.mesh.low + thing.mesh.high) / 2
+        size = float(np.linalg.norm(thing.mesh.size))
+    else:
+        target, size = room.focus[rng.integers(len(room.focus))]
     middle = np.array([room.width, room.depth]) / 2
     towards = np.arctan2(*(middle - target[:2])[::-1])
     start, step = towards + rng.normal(0, 0.6), rng.choice([-1, 1]) * rng.uniform(0.1, 0.25)
-    radius, rise = rng.uniform(0.5, 0.9) + 0.15 * size, rng.uniform(0.15, 0.6)
+    radius = rng.uniform(0.25, 0.6) + 0.35 * size
+    rise = radius * rng.uniform(0.2, 0.8)
     poses = []
     for i in range(n):
         a = start + step * i
