@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from govnesf_model import torchvision_guard  # noqa: F401  torchmetrics imports torchvision
+
 OTHER_COLUMN = -1  # the last row and column hold what is none of the classes
 
 
@@ -94,8 +96,6 @@ def psnr(image: Float[Tensor, "h w 3"], truth: Float[Tensor, "h w 3"]) -> float:
 def ssim(image: Float[Tensor, "h w 3"], truth: Float[Tensor, "h w 3"]) -> float:
     """Return the structural similarity of colours in 0..1 (11x11 Gaussian window, sigma 1.5)."""
     from torchmetrics.functional.image import structural_similarity_index_measure
-
-    import govnesf_model.torchvision_guard  # noqa: F401
 
     def batch(value: Tensor) -> Tensor:
         return value.permute(2, 0, 1).unsqueeze(0)
