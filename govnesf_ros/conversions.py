@@ -90,7 +90,7 @@ def to_rgb(message: Any) -> np.ndarray:
         )
     channels, conversion = _COLOUR[message.encoding]
     image = _pixels(message, np.dtype(np.uint8), channels)
-    return np.ascontiguousarray(image) if conversion is None else cv2.cvtColor(image, conversion)
+    return image.copy() if conversion is None else cv2.cvtColor(image, conversion)
 
 
 def to_metres(message: Any) -> np.ndarray:

@@ -2,10 +2,16 @@
 
 import os
 import random
+import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+
+# furnished_room: a room and an encoder whose truth is exact.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "model"))
 
 try:
     import govnesf_ros.msg  # noqa: F401
@@ -14,15 +20,7 @@ try:
     from rclpy.executors import MultiThreadedExecutor
 except ImportError as error:
     collect_ignore_glob = ["test_*.py"]
-    MISSING = str(error)
-else:
-    MISSING = ""
-
-
-def pytest_report_header() -> str | None:
-    if MISSING:
-        return f"tests/ros is left out: the workspace is not built or sourced ({MISSING})"
-    return None
+    warnings.warn(f"tests/ros is left out, no workspace is sourced: {error}", stacklevel=1)
 
 
 class Graph:
