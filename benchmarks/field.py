@@ -2,9 +2,9 @@
 
     python benchmarks/field.py SCENE --views 16 30 --json field.json
 
-The plain form queries all samples from all views, which is what "exact" means in rendering.py. It is
-timed on a part of the rays and scaled up. Medians of several runs; features are random, of `--dim`
-channels at stride 4 in float16, since no time depends on their values.
+The plain form queries all samples from all views ("exact" in rendering.py). It is timed on some of
+the rays and scaled up. Medians of several runs; features are random, of `--dim` channels at stride
+4 in float16, since no time depends on their values.
 """
 
 import argparse
