@@ -184,6 +184,8 @@ class MapperNode(LifecycleNode):
             parts.send_worker.submit(Refresh(found))
 
     def _worker_failed(self, item: Any, error: Exception) -> None:
+        if not self.context.ok():
+            return  # sending fails while the process ends
         self.ledger.complain(
             "worker", f"{type(error).__name__} while working on {type(item).__name__}: {error}"
         )
