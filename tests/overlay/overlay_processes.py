@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+started: list[subprocess.Popen[str]] = []
 OVERLAY = Path(__file__).resolve().parents[2] / "ros_overlay"
 SOURCES = [str(OVERLAY / name) for name in ("launch", "launch_ros", "ros2cli")]
 
@@ -48,13 +49,23 @@ def ros2(*arguments: str, timeout: float = 30.0) -> subprocess.CompletedProcess[
 
 def start_ros2(*arguments: str) -> subprocess.Popen[str]:
     """Start a `ros2` command that goes on until `interrupt`."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-u", "-m", "ros2cli.cli", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
     )
+    started.append(process)
+    return process
+
+
+def stop_started(since: int = 0) -> None:
+    """Kill what a failed test has left, but for the first `since` that were started."""
+    for process in started[since:]:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 def interrupt(process: subprocess.Popen[str], timeout: float = 20.0) -> str:

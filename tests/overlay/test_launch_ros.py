@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import domain_coordinator
@@ -86,7 +87,7 @@ def prefix(tmp_path: Path, monkeypatch) -> Path:
     overlay_processes.install_package(
         folder, "demo", {"lib/report": REPORT, "lib/states": STATES, "share/a.yaml": "{}"}
     )
-    monkeypatch.setenv("AMENT_PREFIX_PATH", f"{folder}:{os.environ.get('AMENT_PREFIX_PATH', '')}")
+    monkeypatch.setenv("AMENT_PREFIX_PATH", f"{folder}:{sys.prefix}")
     return folder
 
 

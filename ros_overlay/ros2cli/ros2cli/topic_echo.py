@@ -52,7 +52,7 @@ def echo(args: argparse.Namespace) -> int:
     Raises:
         RuntimeError: if nobody publishes the topic and no type is given.
     """
-    with cli_node(args) as node:
+    with cli_node(args, bulk=True) as node:
         topic = full_name(node, args.topic_name)
         message_class = get_interface(args.message_type or find_type(node, topic, args), "msg")
         if args.message_type:

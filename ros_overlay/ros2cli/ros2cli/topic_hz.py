@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(args: argparse.Namespace) -> None:
     """Print the rate of a topic every second until interrupted."""
-    with cli_node(args) as node:
+    with cli_node(args, bulk=True) as node:
         topic = full_name(node, args.topic_name)
         message_class = get_interface(find_type(node, topic, args), "msg")
         profile = qos_from_arguments(args, qos_of_publishers(node, topic))

@@ -52,7 +52,7 @@ def publish(args: argparse.Namespace) -> None:
     except (ValueError, yaml.YAMLError) as error:
         raise RuntimeError(f"Failed to populate field: {error}") from error
     latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-    with cli_node(args, args.node_name) as node:
+    with cli_node(args, args.node_name, bulk=True) as node:
         profile = qos_from_arguments(args, latched)
         publisher = node.create_publisher(type(message), args.topic_name, profile)
         wanted = args.wait_matching_subscriptions
