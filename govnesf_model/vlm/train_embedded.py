@@ -119,6 +119,7 @@ class Trainer:
         self.text = MiniLM(cache=False)
         self._read_rooms()
         self.average = {k: v.detach().clone() for k, v in self._moving().items()}
+        self.threshold = 0.5  # of the encoder; found at the end
         self.step = 0
         self.seconds = 0.0  # trained in earlier runs and this one
 
@@ -137,7 +138,7 @@ class Trainer:
         return True
 
     def run(self) -> dict:
-        """Train to the end; return the last validation."""
+        """Train to the end, choose the default threshold, return the last validation."""
         config = self.config
         saved = evaluated = began = time.monotonic()
         before = self.seconds
@@ -163,6 +164,9 @@ class Trainer:
                 evaluated = time.monotonic()
         bar.close()
         self.save()
+        threshold = self.validate().get("best_threshold")
+        if threshold is not None:
+            self.threshold = threshold
         return self.validate()
 
     def progress(self) -> float:
@@ -206,6 +210,7 @@ class Trainer:
         network.load_state_dict({**self.network.state_dict(), **self.average})
         settings = EmbeddedSettings(
             logit_scale=round(float(self.log_scale.detach().exp().clamp(4.0, 60.0)), 3),
+            default_threshold=self.threshold,
             default_contrast=self._contrast(),
             training={
                 "config": asdict(self.config),

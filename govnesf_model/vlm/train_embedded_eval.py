@@ -5,7 +5,7 @@ names, pooled over rooms, and the share of right cells. Queries: names in view m
 threshold on the thing itself, names of nothing in view must pass nowhere.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -18,36 +18,42 @@ from govnesf_model.vlm.embedded import EmbeddedEncoder
 from govnesf_model.vlm.train_embedded_rooms import KINDS, STRIDE, Room
 
 MIN_CELLS = 20  # a thing of fewer cells is no fair query
+QUIET = 0.93  # share of frames in which a name of nothing in view must pass the threshold nowhere
 
 
 @dataclass
-class QueryCounts:
-    """Counts of queries by frame.
+class Queries:
+    """What queries scored, one frame at a time.
 
     Attributes:
-        present, found, pointed: names in view; those that passed the threshold on the thing; those
-            whose best cell lay on it.
-        absent, quiet: names of nothing in view; those that passed nowhere.
-        attribute, right: pairs of like things with different attributes; those told apart.
+        present: highest score on the thing, for names in view.
+        pointed: whether the highest score of all lay on the thing, for the same names.
+        absent: highest score anywhere, for names of nothing in view.
+        told_apart: for pairs of like things with different attributes, whether the phrase preferred
+            the right one.
     """
 
-    present: int = 0
-    found: int = 0
-    pointed: int = 0
-    absent: int = 0
-    quiet: int = 0
-    attribute: int = 0
-    right: int = 0
+    present: list[float] = field(default_factory=list)
+    pointed: list[bool] = field(default_factory=list)
+    absent: list[float] = field(default_factory=list)
+    told_apart: list[bool] = field(default_factory=list)
 
-    def rates(self) -> dict[str, float]:
-        """Return shares in 0..1; an empty count gives no entry."""
-        pairs = {
-            "found_when_present": (self.found, self.present),
-            "pointing": (self.pointed, self.present),
-            "quiet_when_absent": (self.quiet, self.absent),
-            "attribute": (self.right, self.attribute),
+    def rates(self, threshold: float) -> dict[str, float]:
+        """Return shares in 0..1; what was never asked gives no entry."""
+        shares = {
+            "found_when_present": np.array(self.present) >= threshold,
+            "pointing": np.array(self.pointed),
+            "quiet_when_absent": np.array(self.absent) < threshold,
+            "attribute": np.array(self.told_apart),
         }
-        return {name: good / total for name, (good, total) in pairs.items() if total}
+        return {name: float(right.mean()) for name, right in shares.items() if len(right)}
+
+    def best_threshold(self) -> float:
+        """Return the lowest threshold at which absent names stay quiet often enough."""
+        for threshold in np.arange(0.1, 0.71, 0.02):
+            if self.rates(threshold).get("quiet_when_absent", 1.0) >= QUIET:
+                return round(float(threshold), 2)
+        return 0.7
 
 
 def evaluate(
@@ -57,14 +63,15 @@ def evaluate(
 
     Returns:
         miou, oacc (fractions; names present, pooled), room_miou (mean over rooms), per_class
-        {name: {iou, cells, confused_with}}, frames, and the rates of `QueryCounts`.
+        {name: {iou, cells, confused_with}}, frames, and with queries the rates of `Queries` and the
+        best_threshold for them.
     """
     rng = np.random.default_rng(seed)
     names = sorted({name for room in rooms for name in room.classes.values()})
     index = {name: i for i, name in enumerate(names)}
     texts = encoder.encode_texts(names)
     confusion = np.zeros((len(names), len(names)), np.int64)
-    counts = QueryCounts()
+    asked = Queries()
     room_miou = []
     total = 0
     per_room = max(1, round(frames / max(len(rooms), 1)))
@@ -84,15 +91,16 @@ def evaluate(
             np.add.at(own, (truth[counted], guess[counted]), 1)
             total += 1
             if queries:
-                _query_names(encoder, features, truth, names, counts, rng)
-                _query_attributes(encoder, features, truth, names, room, frame, counts)
+                _query_names(encoder, features, truth, names, asked, rng)
+                _query_attributes(encoder, features, truth, names, room, frame, asked)
         confusion += own
         room_miou.append(_iou(own)[present].mean())
     return {
         **_summary(confusion, names),
         "room_miou": float(np.mean(room_miou)) if room_miou else 0.0,
         "frames": total,
-        **counts.rates(),
+        **(asked.rates(encoder.default_threshold) if queries else {}),
+        **({"best_threshold": asked.best_threshold()} if queries else {}),
     }
 
 
@@ -106,7 +114,7 @@ def _query_names(
     features: Float[Tensor, "hs ws d"],
     truth: Int[np.ndarray, "hs ws"],
     names: list[str],
-    counts: QueryCounts,
+    asked: Queries,
     rng: np.random.Generator,
 ) -> None:
     cells = np.bincount(truth[truth >= 0], minlength=len(names))
@@ -115,10 +123,8 @@ def _query_names(
         chosen = int(rng.choice(in_view))
         scores = query_scores(encoder, features, names[chosen])
         best = np.unravel_index(int(scores.argmax()), truth.shape)
-        counts.present += 1
-        counts.pointed += int(truth[best] == chosen)
-        on_thing = scores.numpy()[truth == chosen]
-        counts.found += int(on_thing.max() >= encoder.default_threshold)
+        asked.present.append(float(scores.numpy()[truth == chosen].max()))
+        asked.pointed.append(bool(truth[best] == chosen))
     meaning = encoder.vocabulary.meaning
     seen = frozenset().union(
         *(meaning.get(names[i].lower(), frozenset()) for i in np.flatnonzero(cells))
@@ -131,8 +137,7 @@ def _query_names(
     ]
     if absent:
         scores = query_scores(encoder, features, names[int(rng.choice(absent))])
-        counts.absent += 1
-        counts.quiet += int(scores.max() < encoder.default_threshold)
+        asked.absent.append(float(scores.max()))
 
 
 def _query_attributes(
@@ -142,7 +147,7 @@ def _query_attributes(
     names: list[str],
     room: Room,
     frame: int,
-    counts: QueryCounts,
+    asked: Queries,
 ) -> None:
     """Of two things of one name with different colours, the phrase must prefer the right one."""
     instance = room.instance[frame][STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
@@ -165,10 +170,8 @@ def _query_attributes(
             for right, wrong in pairs[:4]:
                 text = encoder.encode_texts([f"{words[right]} {names[name]}"])[0]
                 cosine = (features @ text).cpu().numpy()
-                counts.attribute += 1
-                counts.right += int(
-                    cosine[instance == right].mean() > cosine[instance == wrong].mean()
-                )
+                told = cosine[instance == right].mean() > cosine[instance == wrong].mean()
+                asked.told_apart.append(bool(told))
 
 
 def query_scores(

@@ -1,5 +1,6 @@
 """The shipped encoder: any image size, the agreed grid, and only files that are its own."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -56,17 +57,19 @@ def test_an_image_without_pixels_is_refused(vlm):
 
 
 def test_a_spot_changes_the_cells_where_it_is(vlm):
-    """The largest change lies within two cells of (u - 1.5) / 4, wherever the spot is."""
+    """The change lies around (u - 1.5) / 4: the median of many spots within 1.5 cells."""
     flat = torch.full((1, 3, 160, 192), 0.6)
     plain = vlm.encode_images(flat)
-    for u, v in ((60, 50), (100, 50), (61, 90), (130, 110)):
+    offsets = []
+    for u, v in itertools.product((60, 95, 131), (50, 77, 104)):
         image = flat.clone()
         image[..., v - 8 : v + 9, u - 8 : u + 9] = torch.tensor([0.7, 0.1, 0.1]).view(3, 1, 1)
         change = (vlm.encode_images(image) - plain).norm(dim=1)[0]
         weight = (change * (change > 0.5 * change.max())).numpy()
         rows, columns = np.indices(weight.shape)
-        centre = [(grid * weight).sum() / weight.sum() for grid in (columns, rows)]
-        assert centre == pytest.approx([(u - 1.5) / 4, (v - 1.5) / 4], abs=2.0)
+        found = [(grid * weight).sum() / weight.sum() for grid in (columns, rows)]
+        offsets.append([found[0] - (u - 1.5) / 4, found[1] - (v - 1.5) / 4])
+    assert np.abs(np.median(offsets, axis=0)).max() < 1.5
 
 
 def test_a_shifted_image_shifts_the_features(vlm):
