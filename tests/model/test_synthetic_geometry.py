@@ -70,6 +70,20 @@ def test_holes_are_seen_through_and_panes_are_not():
     np.testing.assert_allclose(view.depth, 3, atol=1e-3)
 
 
+def test_glass_shows_what_is_behind_and_keeps_its_own_depth():
+    """A pane of opacity a before a glowing wall has a of its own colour and 1 - a of the wall's."""
+    glow = Material(color=(0.5, 0.5, 0.5), emission=1.0)
+    wall = quad([[3, -9, -9], [3, 9, -9], [3, 9, 9], [3, -9, 9]], glow)
+    dark = Material((0.1, 0.1, 0.1), opacity=0.25)
+    pane = quad([[1, -9, -9], [1, 9, -9], [1, 9, 9], [1, -9, 9]], dark)
+    room = _room(wall, pane)
+    room.ambient = (0.0, 0.0, 0.0)
+    view = Stage(room).render(K, look_at(np.zeros(3), [1, 0, 0]), 80, 60)
+    assert set(np.unique(view.instance)) == {2}
+    np.testing.assert_allclose(view.depth, 1, atol=1e-5)
+    np.testing.assert_allclose(view.radiance, 0.75 * 0.5, atol=1e-5)
+
+
 def test_shadow_falls_behind_a_blocker():
     lamp = Light((0.0, 0.0, 2.0), (1.0, 1.0, 1.0), 0.01)
     floor = quad([[-3, -3, 0], [3, -3, 0], [3, 3, 0], [-3, 3, 0]])

@@ -199,5 +199,8 @@ def _table_top(stage: Stage, rng: Rng, n: int) -> list[Pose]:
         a = start + step * i
         at = _inside(room, target[:2] + radius * np.array([np.cos(a), np.sin(a)]), 0.15)
         eye = np.array([*at, min(target[2] + rise + rng.normal(0, 0.04), room.height - 0.3)])
-        poses.append(look_at(eye, target + rng.normal(0, 0.06, 3), rng.normal(0, 0.06)))
+        roll, shift = rng.normal(0, 0.06), rng.normal(0, 0.06, 3)
+        free, _ = stage.probe(eye[None], (target - eye)[None])
+        if free[0] > 0.7:  # else something stands between: the target is at 1
+            poses.append(look_at(eye, target + shift, roll))
     return poses

@@ -10,15 +10,16 @@ instance are the glass's own.
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import open3d as o3d
 from jaxtyping import Float, Int
 
-from govnesf_model.data.synthetic.mesh import Material, face_normals
-from govnesf_model.data.synthetic.room import Room
+from govnesf_model.data.synthetic.mesh import face_normals
+from govnesf_model.data.synthetic.room import Light, Room
+from govnesf_model.data.synthetic.skin import Skin, texel_density
 
 MAX_LAYERS = 3  # holes and panes that a ray goes through before it gives up
+CLEAR = 0.75  # opacity below which one sees through
 AO_REACH = 0.6  # metres
 SKY = (0.75, 0.85, 1.0)
 
@@ -53,8 +54,8 @@ class Stage:
         self.material = np.concatenate(
             [m.material + o for m, o in zip(meshes, offsets, strict=False)]
         ).astype(np.int64)
-        self.skin = _Skin([x for m in meshes for x in m.materials])
-        self.density = _texel_density(self.points, self.uv)
+        self.skin = Skin([x for m in meshes for x in m.materials])
+        self.density = texel_density(self.points, self.uv)
         self.face = face_normals(self.points).astype(np.float32)
         self.scene = o3d.t.geometry.RaycastingScene(nthreads=1)
         flat = self.points.reshape(-1, 3)
@@ -96,6 +97,7 @@ class Stage:
         surface = self._surface(origin, directions, K[0, 0])
         light = self._light(surface, width, height)
         color = self._shade(surface, light, directions)
+        self._add_behind(color, surface, origin, directions, K[0, 0])
         depth = np.where(np.isfinite(surface.t), surface.t, 0).astype(np.float32)
         depth = depth.reshape(height, width)
         instance = surface.instance.reshape(height, width)
@@ -106,7 +108,8 @@ class Stage:
 
     def _surface(self, origin, directions, focal: float) -> "_Surface":
         n = len(directions)
-        start = np.broadcast_to(origin, directions.shape).copy()
+        origin = np.broadcast_to(origin, directions.shape)
+        start = origin.copy()
         offset = np.zeros(n, np.float32)
         t = np.full(n, np.inf, np.float32)
         triangle = np.zeros(n, np.int64)
@@ -130,7 +133,7 @@ class Stage:
             if not len(rays):
                 break
             offset[rays] = total + 2e-4
-            start[rays] = origin + directions[rays] * offset[rays, None]
+            start[rays] = origin[rays] + directions[rays] * offset[rays, None]
         found = np.isfinite(t)
         w = np.stack([1 - bary[:, 0] - bary[:, 1], bary[:, 0], bary[:, 1]], -1)
         normal = _mix(self.normals[triangle], w)
@@ -164,14 +167,8 @@ class Stage:
             ray = target - p
             free = ~self._blocked(p, ray, n)
             visible = guide.spread(free.astype(np.float32))
-            towards = np.asarray(light.position, np.float32) - s.points
-            distance = np.maximum(np.sqrt(_dot(towards, towards)), 0.15)
-            towards /= distance[:, None]
-            cosine = np.maximum(_dot(towards, s.normal), 0)
-            if light.axis is not None:
-                cosine = cosine * np.maximum(-(towards @ np.asarray(light.axis, np.float32)), 0)
-            gain = cosine / (distance**2 + 0.1) * visible
-            out += gain[:, None] * np.asarray(light.power, np.float32)
+            gain = self._gain(light, s, np.asarray(light.position, np.float32) - s.points)
+            out += (gain * visible)[:, None] * np.asarray(light.power, np.float32)
         ao = guide.spread(self._ambient(p, n, pattern))
         # Bounced light: brighter from above, never black under a table.
         up = 0.8 + 0.2 * s.normal[:, 2]
@@ -217,6 +214,50 @@ class Stage:
         color[~np.isfinite(s.t)] = SKY
         return color
 
+    def _add_behind(self, color, s: "_Surface", origin, directions, focal: float) -> None:
+        """Let what lies behind panes shine through them, in place."""
+        opacity = np.where(np.isfinite(s.t), self.skin.opacity[s.material], 1.0)
+        rays = np.flatnonzero(opacity < CLEAR)
+        left = 1 - opacity[rays]
+        color[rays] *= opacity[rays, None]
+        t = s.t[rays]
+        for layer in range(MAX_LAYERS):
+            if not len(rays):
+                return
+            ahead = directions[rays]
+            sub = self._surface(origin + ahead * (t + 2e-3)[:, None], ahead, focal)
+            shade = self._shade(sub, self._plain_light(sub), ahead)
+            solid = np.where(np.isfinite(sub.t), self.skin.opacity[sub.material], 1.0)
+            solid = np.where((solid < CLEAR) & (layer < MAX_LAYERS - 1), solid, 1.0)
+            color[rays] += (left * solid)[:, None] * shade
+            on = solid < 1
+            rays, left, t = rays[on], (left * (1 - solid))[on], (t + 2e-3 + sub.t)[on]
+
+    def _plain_light(self, s: "_Surface") -> np.ndarray:
+        """Light on few samples, a hard shadow for each: seen through glass that is enough."""
+        out = np.broadcast_to(
+            np.asarray(self.room.ambient, np.float32) * 0.7, s.points.shape
+        ).copy()
+        for light in self.room.lights:
+            ray = np.asarray(light.position, np.float32) - s.points
+            free = ~self._blocked(s.points + s.flat * 2e-3, ray, s.flat)
+            out += (
+                self._gain(light, s, ray)[:, None]
+                * free[:, None]
+                * np.asarray(light.power, np.float32)
+            )
+        return out
+
+    @staticmethod
+    def _gain(light: Light, s: "_Surface", towards: np.ndarray) -> np.ndarray:
+        """Cosine and distance terms of a light."""
+        distance = np.maximum(np.sqrt(_dot(towards, towards)), 0.15)
+        towards = towards / distance[:, None]
+        cosine = np.maximum(_dot(towards, s.normal), 0)
+        if light.axis is not None:
+            cosine = cosine * np.maximum(-(towards @ np.asarray(light.axis, np.float32)), 0)
+        return cosine / (distance**2 + 0.1)
+
     def _smooth_edges(self, radiance, s, light, K, T_world_camera) -> np.ndarray:
         height, width = radiance.shape[:2]
         tone = np.minimum(radiance, 2.0) ** (1 / 2.2)
@@ -241,7 +282,9 @@ class Stage:
             origin, directions = _rays(base + np.array([du, dv]), K, T_world_camera)
             sub = self._surface(origin, directions, K[0, 0])
             near = self._nearest_light(sub, s, light, index, du, dv, width, height)
-            total += self._shade(sub, near, directions)
+            color = self._shade(sub, near, directions)
+            self._add_behind(color, sub, origin, directions, K[0, 0])
+            total += color
         out = radiance.reshape(-1, 3).copy()
         out[index] = total / 5
         return out.reshape(height, width, 3)
@@ -306,75 +349,6 @@ class _Guide:
         return out
 
 
-class _Skin:
-    """All textures of a room in one array with mipmaps, sampled by material."""
-
-    def __init__(self, materials: list[Material]):
-        self.color = np.array([m.color for m in materials], np.float32)
-        self.emission = np.array([m.emission for m in materials], np.float32)
-        self.gloss = np.array([m.gloss for m in materials], np.float32)
-        self.opacity = np.array([m.opacity for m in materials], np.float32)
-        self.levels = 6
-        known: dict[int, int] = {}
-        chunks, rows = [], []
-        at = 0
-        self.slot = np.full(len(materials), -1)
-        for i, m in enumerate(materials):
-            if m.texture is None:
-                continue
-            if id(m.texture) not in known:
-                known[id(m.texture)] = len(rows)
-                image, row = m.texture, []
-                for _ in range(self.levels):
-                    h, w = image.shape[:2]
-                    row.append((at, w, h))
-                    linear = (image.astype(np.float32) / 255) ** ([2.2, 2.2, 2.2, 1.0])
-                    chunks.append(linear.reshape(-1, 4).astype(np.float32))
-                    at += h * w
-                    image = cv2.resize(
-                        image, (max(w // 2, 1), max(h // 2, 1)), interpolation=cv2.INTER_AREA
-                    )
-                rows.append(row)
-            self.slot[i] = known[id(m.texture)]
-        self.texels = np.concatenate(chunks) if chunks else np.zeros((1, 4), np.float32)
-        self.table = np.array(rows, np.int64).reshape(-1, self.levels, 3)
-        self.base = (
-            np.array([t[0][1] for t in rows], np.float32) if rows else np.zeros(1, np.float32)
-        )
-
-    def sample(self, material, uv, footprint) -> tuple[np.ndarray, np.ndarray]:
-        """Return linear albedo and coverage at texture coordinates.
-
-        Args:
-            material: index of each sample.
-            uv: texture coordinates; v points up, as in OBJ.
-            footprint: size of a pixel on the surface in texture units.
-        """
-        color = self.color[material]
-        alpha = np.ones(len(material), np.float32)
-        slot = self.slot[material]
-        pick = np.flatnonzero(slot >= 0)
-        if len(pick):
-            s = slot[pick]
-            size = self.base[s]
-            level = np.log2(np.maximum(footprint[pick] * size, 1e-6))
-            level = np.clip(np.round(level), 0, self.levels - 1).astype(np.int64)
-            start, w, h = self.table[s, level].T
-            x = uv[pick, 0] * w - 0.5
-            y = (1 - uv[pick, 1]) * h - 0.5
-            x0, y0 = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
-            fx, fy = (x - x0)[:, None], (y - y0)[:, None]
-            value = 0
-            for ox, wx in ((0, 1 - fx), (1, fx)):
-                for oy, wy in ((0, 1 - fy), (1, fy)):
-                    texel = start + ((y0 + oy) % h) * w + (x0 + ox) % w
-                    value = value + self.texels[texel] * (wx * wy)
-            color = color.copy()
-            color[pick] *= value[:, :3]
-            alpha[pick] = value[:, 3]
-        return np.minimum(color, 0.95), alpha
-
-
 def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Dot products of rows; numpy's own reductions are slow over an axis of three."""
     return a[:, 0] * b[:, 0] + a[:, 1] * b[:, 1] + a[:, 2] * b[:, 2]
@@ -391,15 +365,6 @@ def _mix(corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
         + corners[:, 1] * weights[:, 1:2]
         + corners[:, 2] * weights[:, 2:]
     )
-
-
-def _texel_density(points, uv) -> np.ndarray:
-    """Texture units per metre of every triangle."""
-    area = np.linalg.norm(
-        np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0]), axis=-1
-    )
-    a, b = uv[:, 1] - uv[:, 0], uv[:, 2] - uv[:, 0]
-    return np.sqrt(np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) / np.maximum(area, 1e-12))
 
 
 def _rays(uv, K, T_world_camera) -> tuple[np.ndarray, np.ndarray]:
