@@ -52,11 +52,6 @@ def color_name(linear: Float[np.ndarray, "3"]) -> str | None:
     return names[order[0]] if clear else None
 
 
-def plain(color: tuple[float, float, float], gloss: float = 0.08, word: str | None = None):
-    """Return a material without texture."""
-    return Material(color=color, gloss=gloss, word=word)
-
-
 @lru_cache(maxsize=512)
 def texture(kind: str, seed: int) -> UInt8[np.ndarray, "h w 4"]:
     """Return a tileable procedural texture.
