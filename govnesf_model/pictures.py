@@ -50,6 +50,7 @@ def contact_sheet(
     parts = [_side_by_side(row, columns * tile_width) for row in rows]
     colors = tint(rgb, label)
     half = columns * tile_width // 2
+    full = 2 * half  # views and legend; the photos may be a pixel wider
     tall = round(half * 0.72)
     views = [
         draw_cloud(xyz, colors, instances, names, half, tall, elevation=90.0),
@@ -58,8 +59,8 @@ def contact_sheet(
     text_line(views[0], "from above, without the ceiling", (10, 20))
     text_line(views[1], "from the side", (10, 20))
     parts.append(np.concatenate(views, axis=1))
-    parts.append(legend(list(names), columns * tile_width, list(notes), scale=0.55))
-    return np.concatenate([part[:, : parts[-1].shape[1]] for part in parts])
+    parts.append(legend(list(names), full, list(notes), scale=0.55))
+    return np.concatenate([part[:, :full] for part in parts])
 
 
 def tint(
