@@ -276,15 +276,18 @@ class FrameBuffer:
         )
 
     def _match_info(self, item: _Waiting, fall_back: bool) -> Intrinsics | BadInput | None:
-        latest = None
+        latest, calibrated = None, False
         for stamp, frame_id, info in reversed(self._infos):
             if frame_id and frame_id != item.frame_id:
                 continue
-            fits = isinstance(info, BadInput) or item.size in (None, (info.width, info.height))
+            bad = isinstance(info, BadInput)
+            fits = bad or item.size in (None, (info.width, info.height))
             if stamp == item.stamp and fits:
                 return info
-            if latest is None and fits:
+            # A refusal speaks for other stamps only until the camera sends something better.
+            if latest is None and fits and not (bad and calibrated):
                 latest = info
+            calibrated = calibrated or not bad
         # Intrinsics rarely change: those of another stamp do when none of this one come.
         return latest if fall_back else None
 

@@ -3,7 +3,7 @@
 Everything advertised here works. A request that cannot be met gets success=false and a sentence.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
@@ -96,6 +96,8 @@ class Services:
         return response
 
     def _query_of(self, request: QueryText.Request) -> Query:
+        _refuse_broken_text(request.texts, "text")
+        _refuse_broken_text(request.contrast, "contrast word")
         settings = self._node.settings
         return Query(
             texts=tuple(request.texts),
@@ -121,6 +123,7 @@ class Services:
         self, request: SetVocabulary.Request, response: SetVocabulary.Response
     ) -> SetVocabulary.Response:
         try:
+            _refuse_broken_text(request.texts, "text")
             warnings = self._answers.set_vocabulary(request.texts)
         except QueryError as error:
             response.message = str(error)
@@ -151,3 +154,10 @@ class Services:
             else "mapping goes on"
         )
         return response
+
+
+def _refuse_broken_text(texts: Sequence[str], what: str) -> None:
+    """Raise where rclpy has put a replacement character for bytes that are no UTF-8."""
+    for number, text in enumerate(texts, start=1):
+        if "\N{REPLACEMENT CHARACTER}" in text:
+            raise QueryError(f"{what} {number} is not valid UTF-8: {text[:60]!a}")

@@ -1,7 +1,7 @@
 """The mapper node alone. Arguments left empty keep the value of the parameter file."""
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode
 from launch_ros.substitutions import FindPackageShare
@@ -59,5 +59,7 @@ def _mapper(context: LaunchContext) -> list[LifecycleNode]:
             ],
             ros_arguments=["--log-level", value("log_level")],
             output="screen",
+            # Without its mapper the rest is of no use, and nobody would notice.
+            on_exit=Shutdown(reason="the mapper has ended"),
         )
     ]

@@ -186,6 +186,19 @@ def test_camera_info_of_zeros_is_refused_at_once() -> None:
     assert rig.said == ["the camera is not calibrated"]
 
 
+def test_an_old_refusal_does_not_speak_for_a_camera_that_is_calibrated_by_now() -> None:
+    rig = Rig()
+    rig.info(10, BadInput("bad_camera_info", "the camera is not calibrated"))
+    rig.info(20)
+    rig.image(30)
+    rig.image(31, size=(320, 240))
+    rig.clock.advance(0.2)
+    assert rig.ready() == [30]
+    rig.clock.advance(1.0)
+    assert rig.ready() == []
+    assert rig.reasons == {"no_camera_info": 1}
+
+
 def test_the_nearest_depth_within_the_slop_is_taken() -> None:
     rig = Rig(depth="required", depth_slop=0.02)
     rig.info(100)
