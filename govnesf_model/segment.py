@@ -132,6 +132,7 @@ def write_results(out: Path, scene: PosedScene, scene_map: SceneMap, result: Que
             table.logit_scale,
             table.min_score,
             size=keyframe.source_size,
+            snapshot=snapshot,
         )
         cv2.imwrite(str(out / "label" / f"{keyframe.name}.png"), mask)
         if number in shown:

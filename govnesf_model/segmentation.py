@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from govnesf_model.keyframes import Keyframe
+from govnesf_model.cameras import unproject
+from govnesf_model.keyframes import Keyframe, MapSnapshot
+from govnesf_model.map_points import voxel_keys
 
 NO_LABEL = 0  # what no text explains; text i has label i + 1
 _CHUNK = 16384  # rows scored at once: bounds the working memory for any number of texts
@@ -111,6 +113,7 @@ def mask_of_keyframe(
     logit_scale: float,
     min_score: float = 0.5,
     size: tuple[int, int] | None = None,
+    snapshot: MapSnapshot | None = None,
 ) -> UInt8[np.ndarray, "H W"]:
     """Return which pixels of a keyframe show which text: 0 none, i + 1 = text i.
 
@@ -120,17 +123,47 @@ def mask_of_keyframe(
         min_score: probability from which on a pixel belongs to a text.
         size: width and height of the mask, the keyframe's own by default. `keyframe.source_size`
             gives the mask of the image as the camera sent it.
+        snapshot: pixels whose depth leads to a point of this map are scored by the point, for which
+            many views speak; the others, and all without it, by the keyframe's own features.
     """
     rows, columns, _ = keyframe.ov.shape
     flat = score_features(keyframe.ov.flatten(0, 1), text_features, contrast_features, logit_scale)
     scores = upsample_scores(
         flat.view(rows, columns, -1), keyframe.ov_stride, keyframe.width, keyframe.height
     )
+    if snapshot is not None and keyframe.depth is not None and len(snapshot.xyz):
+        pixel, point = _points_at_pixels(keyframe, snapshot)
+        shown, member = torch.unique(point.to(scores.device), return_inverse=True)
+        fused = score_features(
+            snapshot.features[shown], text_features, contrast_features, logit_scale
+        )
+        scores = scores.flatten(1).index_copy(1, pixel.to(scores.device), fused[member].T)
+        scores = scores.view(-1, keyframe.height, keyframe.width)
     if size is not None and size != (keyframe.width, keyframe.height):
         shape = (size[1], size[0])
         scores = F.interpolate(scores.unsqueeze(0), shape, mode="bilinear", align_corners=False)[0]
     best, index = scores.max(dim=0)
     return torch.where(best >= min_score, index + 1, NO_LABEL).to(torch.uint8).cpu().numpy()
+
+
+def _points_at_pixels(
+    keyframe: Keyframe, snapshot: MapSnapshot
+) -> tuple[Int[Tensor, "m"], Int[Tensor, "m"]]:
+    """Return the pixels (row-major) whose depth meets an occupied voxel, and the voxels' points."""
+    pixel = np.flatnonzero(keyframe.depth > 0)
+    v, u = np.divmod(pixel, keyframe.width)
+    xyz = unproject(
+        torch.from_numpy(np.stack([u, v], axis=1).astype(np.float32)),
+        torch.from_numpy(keyframe.depth.reshape(-1)[pixel]),
+        torch.from_numpy(keyframe.K),
+        torch.from_numpy(keyframe.T_world_camera),
+    ).numpy()
+    held = voxel_keys(snapshot.xyz, snapshot.voxel_size)
+    order = np.argsort(held)
+    wanted = voxel_keys(xyz, snapshot.voxel_size)
+    at = np.searchsorted(held[order], wanted).clip(max=len(held) - 1)
+    hit = held[order[at]] == wanted
+    return torch.from_numpy(pixel[hit]), torch.from_numpy(order[at[hit]])
 
 
 def _score_chunks(

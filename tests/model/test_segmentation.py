@@ -1,5 +1,6 @@
 """Scores, labels and masks against values worked out by hand."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 import torch
 from furnished_room import NAMES, ColorEncoder, room_frames
 
-from govnesf_model.keyframes import Keyframe
+from govnesf_model.keyframes import Keyframe, MapSnapshot
+from govnesf_model.map_points import points_from_depth, voxel_keys
 from govnesf_model.segmentation import (
     best_texts,
     label_features,
@@ -94,3 +96,27 @@ def test_mask_follows_the_true_labels():
     assert large.shape == (240, 320)
     assert (large[::2, ::2] == mask).mean() > 0.97
     assert NAMES[:2] == ("table", "cabinet")
+
+
+def test_points_of_the_map_speak_for_the_pixels_that_show_them():
+    encoder, frame = ColorEncoder(), room_frames(1)[0]
+    keyframe = keyframe_of(frame, encoder)
+    xyz, _ = points_from_depth(
+        frame.rgb, frame.depth, keyframe.K, keyframe.T_world_camera, 1, 0.0, 9.0
+    )
+    xyz = xyz[np.unique(voxel_keys(xyz, 0.03), return_index=True)[1]]
+    features = encoder.encode_texts(["mug"]).expand(len(xyz), -1).half()  # a map of nothing but mug
+    snapshot = dataclasses.replace(
+        MapSnapshot.empty(encoder.dim, 0.03),
+        xyz=xyz,
+        rgb=np.zeros((len(xyz), 3), np.uint8),
+        features=features,
+        confidence=np.ones(len(xyz), np.float32),
+    )
+    text, contrast = encoder.encode_texts(["mug"]), encoder.encode_texts(["table", "floor"])
+    mask = mask_of_keyframe(keyframe, text, contrast, 20.0, snapshot=snapshot)
+    assert (mask == 1).mean() > 0.9
+    blind = dataclasses.replace(keyframe, depth=None)
+    alone = mask_of_keyframe(blind, text, contrast, 20.0, snapshot=snapshot)
+    np.testing.assert_array_equal(alone, mask_of_keyframe(keyframe, text, contrast, 20.0))
+    assert (alone == 1).mean() < 0.05
