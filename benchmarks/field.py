@@ -20,7 +20,7 @@ import torch
 from govnesf_model.blending import blend_semantic, project_text
 from govnesf_model.cameras import Camera
 from govnesf_model.checkpoint import load_field
-from govnesf_model.cost_volume import CostVolume, VolumeGrid
+from govnesf_model.cost_volume import VolumeGrid
 from govnesf_model.data.posed_scene import open_scene
 from govnesf_model.field_validation import build_scene
 from govnesf_model.rendering import render_image, render_rays
@@ -66,7 +66,7 @@ def measure(field, scene, indices: list[int], dim: int) -> dict[str, float]:
     colors = refs.colors()
     lower, upper = seen_bounds(refs)
     grid = VolumeGrid.around(lower - 0.2, upper + 0.2, field.config.voxel_size)
-    cost = CostVolume(grid, field.config.volume_channels)
+    cost = field.empty_volume(grid)
     maps = field.encode_images(colors[:1])
     one = (maps.volume[0], refs.K[0], refs.T_world_camera[0], *SIZE)
     result = {
@@ -75,7 +75,7 @@ def measure(field, scene, indices: list[int], dim: int) -> dict[str, float]:
         "voxels": grid.cells,
     }
     views, volume = build_scene(field, refs)
-    full = CostVolume(grid, field.config.volume_channels)
+    full = field.empty_volume(grid)
     full.add_view(*one)
     result["U-Net pass, s"] = median(lambda: field.volume_features(full))
     cells = (len(refs), -(-SIZE[1] // 4), -(-SIZE[0] // 4))

@@ -20,6 +20,7 @@ from .cameras import inside_image, project, to_feature_coordinates
 from .gather import bilinear_taps, gather, trilinear_taps
 
 FEATURE_STRIDE = 4  # of the image encoder's maps
+REFERENCE_FOCAL = 0.76  # focal length / image width at which lifted depths are metres
 COUNT_SCALE = math.log(17.0)  # the count channel is about 1 where sixteen views see a voxel
 
 
@@ -139,14 +140,16 @@ class CostVolume:
     `remove_view` with the same arguments is its inverse.
     """
 
-    def __init__(self, grid: VolumeGrid, channels: int) -> None:
+    def __init__(self, grid: VolumeGrid, channels: int, lift: bool = False) -> None:
         """Start empty.
 
         Args:
             grid: where the voxels lie; its device is the volume's device.
             channels: channels of the feature maps that will be added.
+            lift: the maps end with a guessed depth, see `lift_depth`.
         """
         self.grid = grid
+        self.lift = lift
         self.channels = channels
         device = grid.origin.device
         self._centers = grid.centers().reshape(-1, 3)
@@ -199,8 +202,7 @@ class CostVolume:
         Returns:
             The number of voxels that the view sees.
         """
-        rows, uv = visible_voxels(self._centers, K, T_world_camera, width, height, depth, margin)
-        values = _sample(feat.float(), uv, stride)
+        rows, values = self._look_up(feat, K, T_world_camera, width, height, depth, stride, margin)
         count = self._count[rows] + 1
         change = values - self._mean[rows]
         mean = self._mean[rows] + change / count.unsqueeze(-1)
@@ -229,8 +231,7 @@ class CostVolume:
         Raises:
             ValueError: the view sees voxels that no view was added to.
         """
-        rows, uv = visible_voxels(self._centers, K, T_world_camera, width, height, depth, margin)
-        values = _sample(feat.float(), uv, stride)
+        rows, values = self._look_up(feat, K, T_world_camera, width, height, depth, stride, margin)
         count = self._count[rows]
         if len(rows) and float(count.min()) < 1:
             raise ValueError(
@@ -253,7 +254,7 @@ class CostVolume:
         """
         i, j, k = self.grid.offset_in(grid)
         x, y, z = self.grid.shape
-        grown = CostVolume(grid, self.channels)
+        grown = CostVolume(grid, self.channels, self.lift)
         for name in ("_count", "_mean", "_m2"):
             old, new = getattr(self, name), getattr(grown, name)
             target = new.reshape(*grid.shape, -1)
@@ -263,6 +264,21 @@ class CostVolume:
     def features(self) -> Float[Tensor, "c2 x y z"]:
         """Return [mean, variance, count] as the 3D ResUNet takes it, 2 C + 1 channels."""
         return self._as_volume(_moments_to_features(self._count, self._mean, self._m2))
+
+    def _look_up(
+        self,
+        feat: Float[Tensor, "c h w"],
+        K: Float[Tensor, "3 3"],
+        T_world_camera: Float[Tensor, "4 4"],
+        width: int,
+        height: int,
+        depth: Float[Tensor, "H W"] | None,
+        stride: int,
+        margin: float,
+    ) -> tuple[Int[Tensor, "m"], Float[Tensor, "m c"]]:
+        rows, uv, z = visible_voxels(self._centers, K, T_world_camera, width, height, depth, margin)
+        values = _sample(feat.float(), uv, stride)
+        return rows, lift_depth(values, z, K, width) if self.lift else values
 
     def _as_volume(self, table: Float[Tensor, "cells c"]) -> Float[Tensor, "c x y z"]:
         return table.reshape(*self.grid.shape, -1).permute(3, 0, 1, 2)
@@ -278,6 +294,7 @@ def batch_features(
     depth: Float[Tensor, "v H W"] | None = None,
     stride: int = FEATURE_STRIDE,
     margin: float = 0.3,
+    lift: bool = False,
 ) -> Float[Tensor, "c2 x y z"]:
     """Return `CostVolume.features()` of several views at once, differentiable in the maps.
 
@@ -287,11 +304,12 @@ def batch_features(
     rows, values = [], []
     for view in range(feats.shape[0]):
         measured = None if depth is None else depth[view]
-        seen, uv = visible_voxels(
+        seen, uv, z = visible_voxels(
             centers, K[view], T_world_camera[view], width, height, measured, margin
         )
+        sampled = _sample(feats[view], uv, stride)
         rows.append(seen)
-        values.append(_sample(feats[view], uv, stride))
+        values.append(lift_depth(sampled, z, K[view], width) if lift else sampled)
     row, value = torch.cat(rows), torch.cat(values)
     channels = feats.shape[1]
     count = torch.zeros(grid.cells, device=row.device).index_add(
@@ -312,8 +330,8 @@ def visible_voxels(
     height: int,
     depth: Float[Tensor, "H W"] | None = None,
     margin: float = 0.3,
-) -> tuple[Int[Tensor, "m"], Float[Tensor, "m 2"]]:
-    """Return the rows of the voxel centres that a view sees and their image positions."""
+) -> tuple[Int[Tensor, "m"], Float[Tensor, "m 2"], Float[Tensor, "m"]]:
+    """Return the rows of the voxel centres that a view sees, their image positions and z-depths."""
     uv, z = project(centers, K, T_world_camera)
     seen = inside_image(uv, z, width, height)
     if depth is not None:
@@ -322,7 +340,31 @@ def visible_voxels(
         measured = depth[line, column]
         seen &= (measured <= 0) | (z <= measured + margin)
     rows = seen.nonzero().squeeze(-1)
-    return rows, uv[rows]
+    return rows, uv[rows], z[rows]
+
+
+def lift_depth(
+    values: Float[Tensor, "n c"], z: Float[Tensor, "n"], K: Float[Tensor, "3 3"], width: int
+) -> Float[Tensor, "n c"]:
+    """Turn a guessed depth into evidence about voxels.
+
+    The last two channels of the encoder's map are the logarithm of the depth that one image
+    suggests and the logarithm of its relative spread. At a voxel at depth z they become how well z
+    fits (1 at the guessed surface) and whether z lies before it (1 before, 0 behind), so that the
+    mean over views counts votes for a surface and for free space.
+
+    Args:
+        values: features sampled at the voxels' projections.
+        z: depth of the voxels in that view, metres.
+        K: intrinsics; depths are guessed for a camera of REFERENCE_FOCAL and scale with the focal
+            length.
+        width: image width in pixels.
+    """
+    scale = K[0, 0] / (width * REFERENCE_FOCAL)
+    off = torch.log(z / scale) - values[:, -2]
+    off = off * torch.exp(-values[:, -1].clamp(-3.5, 1.0))
+    evidence = torch.stack([torch.exp(-off.abs()), torch.sigmoid(-2 * off)], dim=-1)
+    return torch.cat([values[:, :-2], evidence], dim=-1)
 
 
 def _sample(

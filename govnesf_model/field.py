@@ -2,7 +2,7 @@
 
     field = load_field("small")
     maps = field.encode_images(rgb)                                   # once per keyframe
-    cost = CostVolume(grid, field.config.volume_channels)
+    cost = field.empty_volume(grid)
     cost.add_view(maps.volume[0], K, T_world_camera, width, height)   # for each keyframe
     volume = field.volume_features(cost)                              # when keyframes changed
     views = Views(rgb, maps.query, K, T_world_camera, ov=ov)
@@ -99,6 +99,10 @@ class GovNesf(nn.Module):
         """Return the stride-4 maps of images with colours in 0..1."""
         return self.encoder(rgb)
 
+    def empty_volume(self, grid: VolumeGrid) -> CostVolume:
+        """Return a cost volume for this field's maps."""
+        return CostVolume(grid, self.config.volume_channels, self.config.lift_depth)
+
     def volume_features(self, cost_volume: CostVolume) -> VolumeField:
         """Run the 3D ResUNet over the views' statistics."""
         return self.volume_from(cost_volume.grid, cost_volume.features())
@@ -117,7 +121,7 @@ class GovNesf(nn.Module):
             sigma = self.density(points[rows], volume)
             return points.new_zeros(len(points)).index_copy(0, rows, sigma)
         hidden = gather(volume.density_table, *volume.grid.taps(points))
-        return F.softplus(self.density_out(hidden).squeeze(-1))
+        return F.softplus(self.density_out(hidden).squeeze(-1)) / self.config.density_length
 
     def blend(
         self,

@@ -20,6 +20,10 @@ class FieldConfig:
     """Leave the encoder's pretrained stages untrained, so that their maps can be cached."""
     volume_channels: int = 32
     """Channels of the stride-4 map that is averaged into the cost volume."""
+    lift_depth: bool = True
+    """Let the last two volume channels be a depth guessed from the single image and its spread;
+    they become votes for surface and free space per voxel (`cost_volume.lift_depth`). The paper has
+    plain features; the guess makes few views and short training go further."""
     query_channels: int = 16
     """Channels of f^n, the projection of that map which the fusion looks at."""
     voxel_size: float = 0.16
@@ -32,6 +36,9 @@ class FieldConfig:
     """Channels of the volume feature v that the 3D ResUNet puts out."""
     density_width: int = 32
     """Hidden width of the density MLP."""
+    density_length: float = 0.05
+    """Metres: softplus(MLP(v)) is a density per this length, so that walls, which are tens per
+    metre dense, lie within reach of ordinary weights."""
     fusion_width: int = 32
     """Token width of FusionNet."""
     fusion_heads: int = 4
@@ -90,6 +97,7 @@ class FieldConfig:
             "density_width": 64,
             "fusion_width": 64,
             "encode_distance": False,
+            "lift_depth": False,
         }
         return cls(**{**sizes, **changes})
 

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from .blending import Blend, Views, blend_semantic
 from .cameras import Camera, pixel_grid, unproject
 from .checkpoint import load_field
-from .cost_volume import CostVolume, VolumeGrid
+from .cost_volume import VolumeGrid
 from .data.posed_scene import open_scene
 from .field import GovNesf, VolumeField
 from .rendering import RenderedImage, render_image
@@ -42,7 +42,7 @@ def build_scene(
     """Build the field of a scene the way the online map does, one view after another."""
     lower, upper = seen_bounds(references)
     grid = VolumeGrid.around(lower - margin, upper + margin, field.config.voxel_size)
-    cost = CostVolume(grid, field.config.volume_channels)
+    cost = field.empty_volume(grid)
     query = []
     for view, image in enumerate(references.colors()):
         maps = field.encode_images(image[None])

@@ -71,6 +71,10 @@ class ImageEncoder(nn.Module):
         self.finish = nn.Sequential(_block(width), _block(width))
         self.to_volume = nn.Conv2d(width, config.volume_channels, 1)
         self.to_query = nn.Conv2d(config.volume_channels, config.query_channels, 1)
+        self.lifts = config.lift_depth
+        if self.lifts:  # start from a guess of 2.5 m, give or take 40 %
+            self.to_volume.weight.data[-2:] = 0.0
+            self.to_volume.bias.data[-2:] = torch.tensor([2.5, 0.4]).log()
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         if self.frozen:
@@ -107,6 +111,25 @@ class ImageEncoder(nn.Module):
         top = self.finish(top + self.pixels(colours))
         volume = self.to_volume(top)[:, :, : -(-height // 4), : -(-width // 4)]
         return ImageFeatures(volume, self.to_query(volume))
+
+
+@torch.no_grad()
+def standardise_volume_maps(encoder: ImageEncoder, rgb: Float[Tensor, "v 3 H W"]) -> None:
+    """Rescale the last layers so that the volume map has mean 0 and deviation 1 on some images.
+
+    Done once before training: the variance across views, the cue for geometry, then starts at a
+    size that the 3D network notices. f^n stays as it was.
+    """
+    maps = encoder(rgb).volume
+    mean = maps.mean(dim=(0, 2, 3))
+    std = maps.std(dim=(0, 2, 3)).clamp_min(1e-4)
+    if encoder.lifts:  # the guessed depth has a unit of its own
+        mean[-2:], std[-2:] = 0.0, 1.0
+    query = encoder.to_query
+    query.bias += query.weight[:, :, 0, 0] @ mean
+    query.weight *= std.view(1, -1, 1, 1)
+    encoder.to_volume.weight /= std.view(-1, 1, 1, 1)
+    encoder.to_volume.bias.copy_((encoder.to_volume.bias - mean) / std)
 
 
 def build_encoder(config: FieldConfig) -> ImageEncoder:

@@ -22,10 +22,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from . import losses
 from .blending import Views
 from .checkpoint import save_field
-from .cost_volume import batch_features
+from .cost_volume import REFERENCE_FOCAL, batch_features
 from .data.posed_scene import SceneError, open_scene
 from .field import FieldConfig, GovNesf
-from .image_encoder import load_imagenet_backbone
+from .image_encoder import load_imagenet_backbone, standardise_volume_maps
 from .rendering import render_rays
 from .standin_features import corrupted_maps, random_palette
 from .train_data import (
@@ -51,9 +51,9 @@ class TrainConfig:
     """Held-back views per step that the rays are drawn from."""
     references: tuple[int, int] = (3, 10)
     """Least and most reference views per step."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 1.5e-3
     """Peak of the cosine schedule."""
-    warmup: int = 100
+    warmup: int = 50
     """Steps of linear warm-up."""
     weight_decay: float = 1e-2
     """Of AdamW."""
@@ -77,6 +77,8 @@ class TrainConfig:
     """Weight of the cross entropy of density at points that depth shows to be solid or free."""
     occupancy_points: int = 12288
     """Points drawn for it per step."""
+    guess_weight: float = 0.2
+    """Weight of the likelihood of the depth that the encoder guesses from single images."""
     free_weight: float = 0.1
     """Weight of the opacity of rays that leave the grid."""
     distortion_weight: float = 0.05
@@ -92,6 +94,7 @@ class TrainConfig:
             depth_weight=0.0,
             surface_weight=0.0,
             occupancy_weight=0.0,
+            guess_weight=0.0,
             free_weight=0.0,
             distortion_weight=0.0,
         )
@@ -176,7 +179,13 @@ def compute_loss(
     else:
         maps = field.encoder.decode(colors, [level.float() for level in refs.maps])
     statistics = batch_features(
-        task.grid, maps.volume, refs.K, refs.T_world_camera, refs.width, refs.height
+        task.grid,
+        maps.volume,
+        refs.K,
+        refs.T_world_camera,
+        refs.width,
+        refs.height,
+        lift=field.config.lift_depth,
     )
     volume = field.volume_from(task.grid, statistics)
     palette = random_palette(config.ov_dim, generator)
@@ -208,6 +217,12 @@ def compute_loss(
         points, solid = draw_occupancy(task, config.occupancy_points, rng)
         parts["occupancy"] = losses.occupancy_loss(field.density(points, volume), solid)
         total = total + config.occupancy_weight * parts["occupancy"]
+    if known and config.guess_weight and field.config.lift_depth:
+        # Feature cell i is centred on pixel 4 i + 1.5.
+        scale = refs.K[:, 0, 0] / (refs.width * REFERENCE_FOCAL)
+        depth = refs.depth[:, 1::4, 1::4] / scale.view(-1, 1, 1)
+        parts["guess"] = losses.guess_loss(maps.volume[:, -2:], depth)
+        total = total + config.guess_weight * parts["guess"]
     if known and config.free_weight:
         parts["free"] = losses.free_space_loss(result.weights, rays.leaves_grid)
         total = total + config.free_weight * parts["free"]
@@ -229,6 +244,7 @@ class Trainer:
         self.field = GovNesf(field_config)
         self.notes = {"backbone": load_imagenet_backbone(self.field.encoder, field_config)}
         self.source = SceneSource(data, self.field, seed)
+        standardise_volume_maps(self.field.encoder, self.source.next().colors())
         self.average = AveragedModel(
             self.field, multi_avg_fn=get_ema_multi_avg_fn(config.average), use_buffers=False
         )

@@ -34,6 +34,7 @@ class ResUNet3d(nn.Module):
         self.up_two = ResidualBlock3d(two)
         self.from_two = nn.Conv3d(two, one, 1)
         self.up_one = ResidualBlock3d(one)
+        self.norm = ChannelNorm(one)
         self.leave = nn.Conv3d(one, out_channels, 1)
 
     def forward(self, volume: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b d x y z"]:
@@ -45,7 +46,7 @@ class ResUNet3d(nn.Module):
         three = self.bottom(self.to_three(two))
         two = self.up_two(two + _doubled(self.from_three(three)))
         one = self.up_one(one + _doubled(self.from_two(two)))
-        return self.leave(F.silu(one))[:, :, :x, :y, :z]
+        return self.leave(F.silu(self.norm(one)))[:, :, :x, :y, :z]
 
 
 class ResidualBlock3d(nn.Module):
@@ -57,6 +58,8 @@ class ResidualBlock3d(nn.Module):
         self.conv_a = nn.Conv3d(channels, channels, 3, padding=1)
         self.norm_b = ChannelNorm(channels)
         self.conv_b = nn.Conv3d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.conv_b.weight)  # a block starts as the identity
+        nn.init.zeros_(self.conv_b.bias)
 
     def forward(self, x: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b c x y z"]:
         """Return x plus what the block adds."""

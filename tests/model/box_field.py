@@ -4,7 +4,7 @@ import torch
 from box_room import LOWER, UPPER, room_cameras, trace
 
 from govnesf_model.blending import Views
-from govnesf_model.cost_volume import CostVolume, VolumeGrid
+from govnesf_model.cost_volume import VolumeGrid
 from govnesf_model.field import FieldConfig, GovNesf, VolumeField
 
 OV_DIM = 24
@@ -37,7 +37,7 @@ def box_scene(field: GovNesf, count: int = 6) -> tuple[Views, VolumeField]:
     T = torch.stack([camera.T_world_camera for camera in cameras])
     maps = field.encode_images(rgb)
     grid = VolumeGrid.around(LOWER - 0.3, UPPER + 0.3, field.config.voxel_size)
-    cost = CostVolume(grid, field.config.volume_channels)
+    cost = field.empty_volume(grid)
     for view in range(count):
         cost.add_view(maps.volume[view], K[view], T[view], 64, 48)
     generator = torch.Generator().manual_seed(1)

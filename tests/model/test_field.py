@@ -29,7 +29,7 @@ def test_density_is_the_mlp_of_the_interpolated_feature(scene):
     field, _, volume = scene
     points = random_points(100)
     v = volume.grid.sample(volume.features, points)
-    expected = F.softplus(field.density_out(field.density_in(v)).squeeze(-1))
+    expected = F.softplus(field.density_out(field.density_in(v)).squeeze(-1)) / 0.05
     torch.testing.assert_close(field.density(points, volume), expected, atol=1e-5, rtol=1e-4)
 
 

@@ -2,7 +2,11 @@ import pytest
 import torch
 
 from govnesf_model.field_config import FieldConfig
-from govnesf_model.image_encoder import build_encoder, load_imagenet_backbone
+from govnesf_model.image_encoder import (
+    build_encoder,
+    load_imagenet_backbone,
+    standardise_volume_maps,
+)
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +81,18 @@ def test_imagenet_weights_load_and_change_the_backbone():
     before = encoder.backbone_net.conv_stem.weight.clone()
     assert "Lite0" in load_imagenet_backbone(encoder, config)
     assert float((encoder.backbone_net.conv_stem.weight - before).abs().max()) > 0.1
+
+
+def test_standardised_maps_have_unit_deviation_and_the_same_query():
+    torch.manual_seed(1)
+    encoder = build_encoder(FieldConfig.small()).eval()
+    rgb = torch.rand(4, 3, 48, 64)
+    with torch.no_grad():
+        before = encoder(rgb)
+        standardise_volume_maps(encoder, rgb)
+        after = encoder(rgb)
+    features = after.volume[:, :-2]
+    torch.testing.assert_close(features.mean(dim=(0, 2, 3)), torch.zeros(30), atol=1e-3, rtol=0)
+    torch.testing.assert_close(features.std(dim=(0, 2, 3)), torch.ones(30), atol=1e-2, rtol=0)
+    torch.testing.assert_close(after.volume[:, -2:], before.volume[:, -2:])
+    torch.testing.assert_close(after.query, before.query, atol=1e-4, rtol=1e-3)
