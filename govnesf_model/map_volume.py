@@ -66,7 +66,7 @@ class MapVolume:
         if self._cost is not None and grid is self._cost.grid:
             self._fold(keyframe)
             return
-        self._cost = CostVolume(grid, self._network.config.volume_channels)
+        self._cost = self._network.empty_volume(grid)
         for held in keyframes:
             self._fold(held)
 
