@@ -47,7 +47,7 @@ class MapConfig:
     """Farther surface is not mapped, metres."""
     use_depth: bool = True
     """Take measured depth when a frame has it; off: the field's rendered depth always."""
-    depth_step: int = 2
+    depth_step: int = 1
     """Every so many-th pixel of measured depth becomes a point, along both axes."""
     render_step: int = 6
     """The same for rendered depth."""

@@ -21,7 +21,7 @@ from govnesf_model.keyframes import Keyframe, MapSnapshot
 from govnesf_model.map_points import voxel_keys
 
 NO_LABEL = 0  # what no text explains; text i has label i + 1
-_CHUNK = 16384  # rows scored at once: bounds the working memory for any number of texts
+_CHUNK = 2048  # rows scored at once: stays in the cache, and bounds memory for many texts
 
 
 def score_features(
@@ -169,15 +169,19 @@ def _points_at_pixels(
 def _score_chunks(
     features: Tensor, text_features: Tensor, contrast_features: Tensor, logit_scale: float
 ) -> Iterator[tuple[slice, Tensor]]:
-    texts = len(text_features)
-    table = torch.cat([text_features, contrast_features]).float().T * logit_scale  # [d, t + c]
-    table = table.to(features.device)
-    for start in range(0, len(features), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        part = features[rows].float()
-        logits = part @ table
+    device, texts = features.device, len(text_features)
+    table = torch.cat([text_features, contrast_features]).float().T.to(device) * logit_scale
+    size = _CHUNK if device.type == "cpu" else 32 * _CHUNK
+    # One buffer for all chunks: converting half precision into fresh memory costs more than the
+    # product itself.
+    buffer = torch.empty(min(size, len(features)), features.shape[1], device=device)
+    for start in range(0, len(features), size):
+        rows = slice(start, min(start + size, len(features)))
+        part = buffer[: rows.stop - start].copy_(features[rows])
+        logits = part @ table  # [rows, texts + contrast]
         scores = torch.softmax(logits, dim=1)[:, :texts]
         # Only a row without any logit can be a zero row; looking at all features would cost more.
-        flat = (logits == 0).all(dim=1).nonzero().squeeze(1)
-        scores[flat[~part[flat].any(dim=1)]] = 0.0
+        flat = (logits.abs().amax(dim=1) == 0).nonzero().squeeze(1)
+        if len(flat):
+            scores[flat[~part[flat].any(dim=1)]] = 0.0
         yield rows, scores
