@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt32
+from jaxtyping import Float, Float32, Int, UInt32
 from torch import Tensor
 
+from govnesf_model.contrast_totals import ContrastTotals
 from govnesf_model.instances import Instance, find_instances
 from govnesf_model.keyframes import MapSnapshot
 from govnesf_model.segmentation import best_texts
@@ -57,6 +58,7 @@ class TextTable:
     Attributes:
         texts: cleaned texts.
         text_features: [t, d].
+        contrast: the words for everything else.
         contrast_features: [c, d].
         logit_scale: temperature that belongs to the encoder.
         min_score: threshold in force.
@@ -64,6 +66,7 @@ class TextTable:
 
     texts: tuple[str, ...]
     text_features: Float[Tensor, "t d"]
+    contrast: tuple[str, ...]
     contrast_features: Float[Tensor, "c d"]
     logit_scale: float
     min_score: float
@@ -100,8 +103,19 @@ class QueryAnswer:
     seconds: float
 
 
-def answer(snapshot: MapSnapshot, vlm: DenseEncoder, query: Query) -> QueryAnswer:
+def answer(
+    snapshot: MapSnapshot,
+    vlm: DenseEncoder,
+    query: Query,
+    totals: ContrastTotals | None = None,
+) -> QueryAnswer:
     """Answer a query from a snapshot of the map.
+
+    Args:
+        snapshot: the map.
+        vlm: that made its features.
+        query: what to look for.
+        totals: of this snapshot, to be quicker; those of another are not used.
 
     Raises:
         QueryError: the texts or numbers of the query cannot be used.
@@ -109,9 +123,7 @@ def answer(snapshot: MapSnapshot, vlm: DenseEncoder, query: Query) -> QueryAnswe
     start = perf_counter()
     table = encode_query(vlm, query)
     warnings = tuple(filter(None, map(coverage_warning, vlm.coverage(table.texts))))
-    index, score, peak = best_texts(
-        snapshot.features, table.text_features, table.contrast_features, table.logit_scale
-    )
+    index, score, peak = score_snapshot(snapshot, table, totals)
     relevancy = score.cpu().numpy()
     label = np.where(relevancy >= table.min_score, index.cpu().numpy() + 1, 0).astype(np.uint32)
     label[relevancy <= 0] = 0
@@ -159,9 +171,26 @@ def encode_query(vlm: DenseEncoder, query: Query) -> TextTable:
     return TextTable(
         texts=texts,
         text_features=features[: len(texts)],
+        contrast=contrast,
         contrast_features=features[len(texts) :],
         logit_scale=vlm.logit_scale,
         min_score=query.min_score or vlm.default_threshold,
+    )
+
+
+def score_snapshot(
+    snapshot: MapSnapshot, table: TextTable, totals: ContrastTotals | None = None
+) -> tuple[Int[Tensor, "n"], Float[Tensor, "n"], Float[Tensor, "t"]]:
+    """Return the best text of each point, its probability, and the peak of each text.
+
+    With the totals of this snapshot it is quicker; those of another are not used.
+    """
+    if totals is not None and totals.version == snapshot.version:
+        return totals.best_texts(
+            snapshot.features, table.text_features, table.contrast, table.contrast_features
+        )
+    return best_texts(
+        snapshot.features, table.text_features, table.contrast_features, table.logit_scale
     )
 
 

@@ -7,7 +7,6 @@
 Reads snapshots only; nothing here waits for the mapping thread.
 """
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -15,11 +14,19 @@ from time import perf_counter
 import cv2
 import numpy as np
 
+from govnesf_model.contrast_totals import ContrastTotals
 from govnesf_model.keyframes import Keyframe, MapSnapshot
 from govnesf_model.palette import legend, overlay
-from govnesf_model.query import Query, QueryAnswer, TextTable, answer, encode_query
+from govnesf_model.query import (
+    Query,
+    QueryAnswer,
+    TextTable,
+    answer,
+    encode_query,
+    score_snapshot,
+)
 from govnesf_model.scene_map import SceneMap
-from govnesf_model.segmentation import label_features, score_features, upsample_scores
+from govnesf_model.segmentation import score_features, upsample_scores
 from govnesf_model.vlm.base import DenseEncoder, coverage_warning
 
 
@@ -83,7 +90,8 @@ class Answers:
         self._map = scene_map
         self._vlm = vlm
         self._default = tuple(vocabulary)
-        self._lock = threading.Lock()
+        self._prepared: tuple[MapSnapshot, ContrastTotals] | None = None
+        self._oldest = 0  # version before which a prepared snapshot is of a map that was reset
         self._active: Query | None = None
         self.last_milliseconds = 0.0
         self.label_score = label_score
@@ -136,28 +144,34 @@ class Answers:
         """Label every point of a snapshot with the vocabulary."""
         table = self._vocabulary
         threshold = self.label_score or table.min_score
-        label, confidence = label_features(
-            snapshot.features,
-            table.text_features,
-            table.contrast_features,
-            table.logit_scale,
-            threshold,
-        )
-        return Labelled(
-            snapshot,
-            table.texts,
-            threshold,
-            label.cpu().numpy().astype(np.uint32),
-            confidence.cpu().numpy().astype(np.float32),
-        )
+        index, score, _ = score_snapshot(snapshot, table, self._totals_of(snapshot))
+        found = (score > 0) & (score >= threshold)
+        label = ((index + 1) * found).cpu().numpy().astype(np.uint32)
+        return Labelled(snapshot, table.texts, threshold, label, score.cpu().numpy())
+
+    def prepare(self, snapshot: MapSnapshot) -> None:
+        """Make queries of a snapshot quick; until it is done they read the one before."""
+        if self._totals_of(snapshot) is None:
+            self._prepared = (snapshot, ContrastTotals.of(snapshot, self._vlm))
+
+    def forget(self) -> None:
+        """Read nothing older than the map's own snapshot: it was reset."""
+        self._oldest = self._map.snapshot().version
+
+    def _totals_of(self, snapshot: MapSnapshot) -> ContrastTotals | None:
+        prepared = self._prepared
+        return prepared[1] if prepared and prepared[0] is snapshot else None
 
     def _encode_vocabulary(self, texts: tuple[str, ...]) -> TextTable:
         return encode_query(self._vlm, Query(texts=texts))
 
     def _answer(self, query: Query) -> Answered:
         begin = perf_counter()
-        snapshot = self._map.snapshot()
-        found = answer(snapshot, self._vlm, query)
+        prepared = self._prepared
+        if prepared is None or prepared[0].version < self._oldest or not len(prepared[0].xyz):
+            prepared = (self._map.snapshot(), None)
+        snapshot, totals = prepared
+        found = answer(snapshot, self._vlm, query, totals)
         keyframe = snapshot.keyframes[-1] if snapshot.keyframes else None
         mask = None if keyframe is None else keyframe_mask(keyframe, found.table)
         elapsed = 1e3 * (perf_counter() - begin)

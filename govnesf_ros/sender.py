@@ -37,6 +37,7 @@ class Sender:
     def process(self, job: Refresh) -> None:
         """Send what differs from what was sent last; the query first, somebody waits for it."""
         snapshot = self._map.snapshot()
+        self._answers.prepare(snapshot)
         active = self._answers.active
         if (snapshot.version, active) != self._query_sent:
             self._send_query(active, job.found, snapshot.version)

@@ -140,6 +140,7 @@ class Services:
         except TimeoutError as error:
             response.message = f"the map was not reset: {error}"
             return response
+        self._answers.forget()
         response.success = True
         response.message = "the map is empty; the vocabulary and the active query stay"
         self._refresh(None)

@@ -172,6 +172,25 @@ def test_the_active_query_follows_the_map(field) -> None:
     assert answers.ask_again() is None
 
 
+def test_queries_read_the_snapshot_that_was_prepared_until_a_reset(field) -> None:
+    rig = Rig(field)
+    rig.feed(0)
+    answers = Answers(rig.map, ColorEncoder(), NAMES)
+    first = rig.map.snapshot()
+    plain = answers.ask(Query(texts=("mug", "table")))
+    answers.prepare(first)
+    quick = answers.ask(Query(texts=("mug", "table")))
+    assert np.array_equal(plain.answer.label, quick.answer.label)
+    assert np.allclose(plain.answer.relevancy, quick.answer.relevancy, atol=1e-5)
+    rig.feed(1)
+    assert answers.ask(Query(texts=("mug",))).snapshot is first
+    answers.prepare(rig.map.snapshot())
+    assert answers.ask(Query(texts=("mug",))).snapshot is rig.map.snapshot()
+    rig.map.reset()
+    answers.forget()
+    assert "empty" in answers.ask(Query(texts=("mug",))).answer.message
+
+
 def test_the_vocabulary_labels_the_map_and_survives_a_bad_change(full) -> None:
     answers = Answers(full.map, ColorEncoder(), NAMES)
     labelled = answers.label(full.map.snapshot())
