@@ -14,7 +14,9 @@ from scipy.sparse.csgraph import connected_components
 _ANGLES = np.deg2rad(np.arange(0.0, 90.0, 1.0))
 _FIT_POINTS = 4000  # a box is fitted to at most this many points of a cluster
 _AXIS_BONUS = 0.98  # a turned rectangle must be this much smaller than the upright one
-_FEW = 10  # points at which a cluster's score counts half when clusters are ranked
+# Points at which a cluster's score counts half when clusters are ranked: so many, or so large a
+# part of the largest cluster.
+_FEW, _FEW_SHARE = 10, 0.05
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ def find_instances(
     max_instances: int = 10,
     voxel_size: float = 0.03,
     min_points: int = 5,
+    min_share: float = 0.015,
     link: float = 2.0,
 ) -> list[Instance]:
     """Cluster the points that score high enough.
@@ -64,6 +67,7 @@ def find_instances(
         max_instances: at most this many are returned.
         voxel_size: the spacing of the points, metres.
         min_points: smaller clusters are noise. A mug has ten to thirty points at 3 cm.
+        min_share: so are those with a smaller part of the points of the largest cluster: crumbs.
         link: points in neighbouring cells of `link * voxel_size` belong together.
 
     Returns:
@@ -73,14 +77,25 @@ def find_instances(
     if len(chosen) == 0:
         return []
     cluster = cluster_points(xyz[chosen], link * voxel_size)
-    counts = np.bincount(cluster)
-    means = np.bincount(cluster, weights=scores[chosen]) / counts
-    ranked = np.argsort(-means * counts / (counts + _FEW), kind="stable")
-    ranked = ranked[counts[ranked] >= min_points][:max_instances]
-    return [
-        _instance(xyz, chosen[cluster == number], float(means[number]), voxel_size)
-        for number in ranked
-    ]
+    order = np.argsort(cluster, kind="stable")
+    members = np.split(chosen[order], np.cumsum(np.bincount(cluster))[:-1])
+    members.sort(key=len, reverse=True)
+    least = max(min_points, min_share * len(members[0]))
+    found: list[Instance] = []
+    for indices in members:
+        if len(indices) < min_points:
+            break
+        middle = np.median(xyz[indices], axis=0, keepdims=True)
+        home = next((n for n, other in enumerate(found) if points_in_box(middle, other)[0]), None)
+        if home is not None:
+            # What lies inside a larger object of the same name is a part that lost contact with it.
+            indices = np.concatenate([found[home].indices, indices])
+            found[home] = _instance(xyz, scores, indices, voxel_size)
+        elif len(indices) >= least:
+            found.append(_instance(xyz, scores, indices, voxel_size))
+    few = max(_FEW, _FEW_SHARE * len(members[0]))
+    found.sort(key=lambda instance: -instance.score * instance.count / (instance.count + few))
+    return found[:max_instances]
 
 
 def cluster_points(xyz: Float[np.ndarray, "n 3"], cell: float) -> Int[np.ndarray, "n"]:
@@ -145,10 +160,13 @@ def points_in_box(
     return (local <= instance.size / 2 + margin).all(axis=1)
 
 
-def _instance(xyz: np.ndarray, indices: np.ndarray, score: float, voxel_size: float) -> Instance:
+def _instance(
+    xyz: np.ndarray, scores: np.ndarray, indices: np.ndarray, voxel_size: float
+) -> Instance:
     center, size, yaw = fit_box(xyz[indices].astype(np.float64))
     # A voxel's point stands for a patch around it: nothing is flatter than one voxel.
-    return Instance(center, np.maximum(size, voxel_size), yaw, score, len(indices), indices)
+    size = np.maximum(size, voxel_size)
+    return Instance(center, size, yaw, float(scores[indices].mean()), len(indices), indices)
 
 
 def _ends(values: Float32[np.ndarray, "a n"] | np.ndarray, trim: float) -> tuple:

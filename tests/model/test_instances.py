@@ -76,6 +76,18 @@ def test_threshold_size_and_number_are_obeyed():
     assert find_instances(np.zeros((0, 3)), np.zeros(0)) == []
 
 
+def test_a_part_inside_a_larger_object_is_no_object_and_crumbs_are_none():
+    table = box_surface((0, 0, 0.7), (1.6, 0.8, 0.06))
+    hole = (np.abs(table[:, :2] - (0.3, 0.1)) < 0.25).all(axis=1)
+    island = box_surface((0.3, 0.1, 0.7), (0.14, 0.14, 0.06))
+    crumb = box_surface((3, 0, 0.7), (0.05, 0.05, 0.05))
+    assert 5 < len(crumb) < 0.015 * (~hole).sum()
+    xyz = np.concatenate([table[~hole], island, crumb])
+    found = find_instances(xyz, np.ones(len(xyz), np.float32))
+    assert [instance.count for instance in found] == [len(xyz) - len(crumb)]
+    assert found[0].size == pytest.approx((1.6, 0.8, 0.06), abs=0.04)
+
+
 def test_clusters_are_the_connected_components():
     line = np.stack([np.arange(100) * 0.05, np.zeros(100), np.zeros(100)], axis=1)
     line = np.delete(line, [40, 41, 42, 43], axis=0)
