@@ -76,15 +76,23 @@ def guess_loss(guess: Float[Tensor, "v 2 h w"], depth: Float[Tensor, "v h w"]) -
 
 
 def occupancy_loss(
-    sigma: Float[Tensor, "n"], occupied: Bool[Tensor, "n"], length: float = 0.1
+    sigma: Float[Tensor, "n"],
+    occupied: Bool[Tensor, "n"],
+    length: float = 0.1,
+    free_share: float = 0.75,
 ) -> Float[Tensor, ""]:
     """Return the cross entropy of alpha over `length` metres at points known as surface or as free.
 
-    The two kinds weigh the same, however many points there are of each.
+    Args:
+        sigma: density at the points.
+        occupied: which of them are solid.
+        length: metres.
+        free_share: weight of the free points' mean; the solid ones' have the rest. A ray passes far
+            more free space than walls: with equal weights, doubt would be an opaque fog.
     """
     thickness = sigma * length
     solid = -torch.log(-torch.expm1(-thickness) + 1e-3)
-    return 0.5 * (_mean(solid, occupied) + _mean(thickness, ~occupied))
+    return (1 - free_share) * _mean(solid, occupied) + free_share * _mean(thickness, ~occupied)
 
 
 def distortion_loss(

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from . import losses
 from .blending import Views
@@ -59,7 +59,7 @@ class TrainConfig:
     """Of AdamW."""
     clip: float = 1.0
     """Largest gradient norm."""
-    average: float = 0.998
+    average: float = 0.99
     """Decay of the running average of the weights, which is what is saved."""
     color_weight: float = 2.0
     """Weight of L_color."""
@@ -73,7 +73,7 @@ class TrainConfig:
     """Weight of the loss that gathers density at the measured surface."""
     surface_width: tuple[float, float] = (0.2, 0.08)
     """Half width of the surface band in metres, at the start and at the end."""
-    occupancy_weight: float = 0.5
+    occupancy_weight: float = 1.0
     """Weight of the cross entropy of density at points that depth shows to be solid or free."""
     occupancy_points: int = 12288
     """Points drawn for it per step."""
@@ -81,7 +81,7 @@ class TrainConfig:
     """Weight of the likelihood of the depth that the encoder guesses from single images."""
     free_weight: float = 0.1
     """Weight of the opacity of rays that leave the grid."""
-    distortion_weight: float = 0.05
+    distortion_weight: float = 0.01
     """Weight of the spread of the weights along a ray."""
 
     @classmethod
@@ -245,9 +245,7 @@ class Trainer:
         self.notes = {"backbone": load_imagenet_backbone(self.field.encoder, field_config)}
         self.source = SceneSource(data, self.field, seed)
         standardise_volume_maps(self.field.encoder, self.source.next().colors())
-        self.average = AveragedModel(
-            self.field, multi_avg_fn=get_ema_multi_avg_fn(config.average), use_buffers=False
-        )
+        self.average = AveragedModel(self.field, avg_fn=self._averaged, use_buffers=False)
         weights = [p for p in self.field.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             weights, lr=config.learning_rate, weight_decay=config.weight_decay
@@ -291,6 +289,11 @@ class Trainer:
     def averaged(self) -> GovNesf:
         """Return the field with averaged weights, in eval mode."""
         return self.average.module.eval()
+
+    def _averaged(self, average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        # A short memory at first: else the untrained weights would stay in the average for long.
+        decay = min(self.config.average, (1 + int(count)) / (10 + int(count)))
+        return average + (current - average) * (1 - decay)
 
     def save(self) -> None:
         """Write the run's state and the field, each in one step."""
