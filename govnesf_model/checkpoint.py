@@ -82,6 +82,7 @@ def save_field(
     metadata = {"format": FORMAT, "version": str(VERSION), "config": field.config.to_json()}
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     save_file(tensors, temporary, metadata={**(notes or {}), **metadata})
+    temporary.chmod(0o644)  # safetensors makes files that only their owner can read
     temporary.replace(path)
     return path
 

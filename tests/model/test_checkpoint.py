@@ -33,6 +33,7 @@ def test_a_saved_field_comes_back_the_same(saved):
     torch.testing.assert_close(one, two, atol=0, rtol=0)
     assert read_notes(path)["steps"] == "7"
     assert [p.name for p in path.parent.iterdir()] == ["f.safetensors"]
+    assert path.stat().st_mode & 0o777 == 0o644  # others on the machine may read it
 
 
 def test_half_precision_files_load_as_single_precision(saved, tmp_path):

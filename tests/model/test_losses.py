@@ -71,8 +71,8 @@ def test_occupancy_loss_is_the_cross_entropy_of_alpha():
     sigma = torch.tensor([10.0, 30.0, 2.0])
     solid = torch.tensor([True, True, False])
     missed = -(math.log(1 - math.exp(-1.0)) + math.log(1 - math.exp(-3.0))) / 2
-    loss = occupancy_loss(sigma, solid, length=0.1)
-    assert float(loss) == pytest.approx(0.5 * (missed + 0.2), abs=2e-3)
+    loss = occupancy_loss(sigma, solid, length=0.1, free_share=0.6)
+    assert float(loss) == pytest.approx(0.4 * missed + 0.6 * 0.2, abs=2e-3)
     assert float(occupancy_loss(torch.tensor([0.0]), torch.tensor([False]))) == 0.0
 
 

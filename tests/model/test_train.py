@@ -174,3 +174,19 @@ def test_the_command_line_reaches_the_configuration():
     arguments = parser.parse_args(words)
     assert arguments.ov_weight == 0.25
     assert arguments.rays is None
+
+
+def test_the_average_forgets_the_untrained_weights(rooms, tmp_path):
+    trainer = trainer_in(rooms, tmp_path)
+    weight = trainer.field.fusion.mlp_s[0].weight
+    start = weight.detach().clone()
+    with torch.no_grad():
+        for _ in range(50):  # the weights jump to another place and stay there
+            weight.copy_(start + 1.0)
+            trainer.average.update_parameters(trainer.field)
+    torch.testing.assert_close(trainer.averaged().fusion.mlp_s[0].weight, start + 1.0)
+    with torch.no_grad():
+        weight.copy_(start)
+        trainer.average.update_parameters(trainer.field)
+    moved = float((trainer.averaged().fusion.mlp_s[0].weight - start - 1.0).abs().max())
+    assert 0.005 < moved < 0.5
