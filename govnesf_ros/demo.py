@@ -11,6 +11,7 @@ import json
 import os
 import random
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -30,6 +31,7 @@ QUESTIONS = ("mug", "chair", "red cabinet")
 ABSENT = "bicycle"  # no such thing in the room: the honest answer is "nothing"
 TOLERANCE = 0.30  # metres between a found centre and the true one, beside half of the object's size
 START_SECONDS = 120.0
+REPEATS = 20  # of one question, for the latency that --check reports
 SETTLE_SECONDS = 4.0  # no new keyframe for so long: the room has been seen
 
 
@@ -53,7 +55,6 @@ def main(argv: list[str] | None = None) -> int:
         # A domain of our own: a robot or a second check on this network must not answer for us.
         environment["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, 101))
         os.environ["ROS_DOMAIN_ID"] = environment["ROS_DOMAIN_ID"]
-    begin = time.monotonic()
     launch = _launch(options, environment)
     rclpy.init()
     node = rclpy.create_node("govnesf_demo")
@@ -69,8 +70,14 @@ def main(argv: list[str] | None = None) -> int:
         print(format_table(answers))
         for answer in answers:
             print(answer.message)
-        print(f"\nLaunch to last answer: {time.monotonic() - begin:.1f} s.")
         if options.check:
+            latencies = [client.ask(options.text[0]).milliseconds for _ in range(REPEATS)]
+            print(
+                f"\nService up {client.seconds_to_service:.1f} s and first keyframe "
+                f"{client.seconds_to_keyframe:.1f} s after launch; query latency median "
+                f"{statistics.median(latencies):.0f} ms, worst {max(latencies):.0f} ms of "
+                f"{REPEATS}; resident memory {status.resident_mib:.0f} MiB."
+            )
             return _report_check(answers)
         print(
             "The node stays up. Ask yourself, in a second terminal:\n"
@@ -101,7 +108,9 @@ class _Client:
     def __init__(self, node: Node, launch: subprocess.Popen) -> None:
         self._node = node
         self._launch = launch
+        self._begin = time.monotonic()
         self._status: MapStatus | None = None
+        self.seconds_to_service = self.seconds_to_keyframe = 0.0
         self._query = node.create_client(QueryText, "/govnesf/query")
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         node.create_subscription(MapStatus, "/govnesf/status", self._remember, latched)
@@ -116,7 +125,10 @@ class _Client:
         while time.monotonic() < deadline:
             self._spin(0.2)
             now = time.monotonic()
+            if not self.seconds_to_service and self._query.service_is_ready():
+                self.seconds_to_service = now - self._begin
             if self._status and self._status.keyframes > keyframes:
+                self.seconds_to_keyframe = self.seconds_to_keyframe or now - self._begin
                 keyframes, since = self._status.keyframes, now
                 deadline = max(deadline, now + START_SECONDS / 2)
                 _show_progress(f"{keyframes} keyframes, {self._status.points} points")
