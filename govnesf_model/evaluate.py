@@ -32,10 +32,10 @@ from govnesf_model.data.posed_scene import PosedScene, open_scene
 from govnesf_model.field import GovNesf, VolumeField
 from govnesf_model.keyframes import MapConfig
 from govnesf_model.map_points import points_from_depth, voxel_keys
+from govnesf_model.map_views import encode_frame, stack_views, working_image
 from govnesf_model.map_volume import MapVolume
 from govnesf_model.metrics import confusion_matrix, mean_of, psnr, segmentation_scores, ssim
 from govnesf_model.rendering import render_image
-from govnesf_model.scene_map import encode_frame, stack_views, working_image
 from govnesf_model.segmentation import upsample_scores
 from govnesf_model.vlm import load_vlm
 from govnesf_model.vlm.base import DenseEncoder

@@ -92,6 +92,39 @@ class SurfacePoints:
         self._append(keys[fresh], mean_xyz[fresh], mean_rgb[fresh])
         return rows, fresh
 
+    def replace(
+        self, xyz: Float32[np.ndarray, "m 3"], rgb: Float32[np.ndarray, "m 3"]
+    ) -> tuple[Int64[np.ndarray, "n"], int]:
+        """Take these observations for the whole surface; voxels that stay keep their features.
+
+        Returns:
+            For each old row its new one, -1 where nothing is any more; and how many voxels are new.
+        """
+        keys, inverse = np.unique(voxel_keys(xyz, self.voxel_size), return_inverse=True)
+        inverse = inverse.reshape(-1)
+        hits = np.bincount(inverse, minlength=len(keys)).astype(np.float32)
+        old = self._find(keys)
+        stays = np.flatnonzero(old >= 0)
+        new_row = np.full(len(self), -1, np.int64)
+        new_row[old[stays]] = stays
+        features = self.features.new_zeros(len(keys), self.features.shape[1])
+        fused = stays[old[stays] < len(self.features)]
+        device = self.features.device
+        features[torch.from_numpy(fused).to(device)] = self.features[
+            torch.from_numpy(old[fused]).to(device)
+        ]
+        self.features = features
+        for name in ("confidence", "views"):
+            before = getattr(self, name)
+            after = np.zeros(len(keys), before.dtype)
+            after[stays] = before[old[stays]]
+            setattr(self, name, after)
+        self.xyz, self.rgb = _means(xyz, inverse, hits), _means(rgb, inverse, hits)
+        self.weight = np.minimum(hits, _MAX_WEIGHT)
+        self.misses = np.zeros(len(keys), np.float32)
+        self._keys, self._order = keys, np.arange(len(keys))
+        return new_row, len(keys) - len(stays)
+
     def miss(self, rows: Int64[np.ndarray, "m"]) -> None:
         """Count for each row that a view looked through it."""
         self.misses = self.misses.copy()

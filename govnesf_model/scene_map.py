@@ -12,22 +12,20 @@ best views, weighted by the field.
 """
 
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
-from time import perf_counter
 
-import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64, UInt8
+from jaxtyping import Float, Int64, UInt8
 
-from govnesf_model.blending import Views, blend_semantic
-from govnesf_model.cameras import scale_intrinsics
+from govnesf_model.blending import Views
 from govnesf_model.data.posed_scene import Frame
 from govnesf_model.field import GovNesf, VolumeField
 from govnesf_model.keyframes import Keyframe, KeyframeGate, MapConfig, MapSnapshot, least_needed
 from govnesf_model.map_points import SurfacePoints, points_from_depth, rows_seen
+from govnesf_model.map_views import StageClock, encode_frame, fuse_points, stack_views
 from govnesf_model.map_volume import MapVolume, render_depth
+from govnesf_model.rendered_surface import RenderedSurface
 from govnesf_model.vlm.base import DenseEncoder
 
 __all__ = ["Keyframe", "KeyframeReport", "MapConfig", "MapSnapshot", "SceneMap"]
@@ -129,7 +127,7 @@ class SceneMap:
             ValueError: the frame does not fit together or to the map, which stays as it was.
         """
         with self._write:
-            clock = _Clock()
+            clock = StageClock()
             keyframe = self._new_keyframe(frame, clock)
             evicted = self._make_room(keyframe)
             try:
@@ -160,6 +158,7 @@ class SceneMap:
 
     def _clear(self) -> None:
         self._keyframes: tuple[Keyframe, ...] = ()
+        self._rendered = RenderedSurface(self.config)
         self._seen: dict[int, np.ndarray] = {}  # rows of the points that each keyframe sees
         self._surface: dict[int, np.ndarray] = {}  # depth of what each keyframe sees
         self._points = SurfacePoints(self.config.voxel_size, self.vlm.dim, self.device)
@@ -176,7 +175,7 @@ class SceneMap:
         stamps = np.array([keyframe.stamp for keyframe in self._keyframes], np.float64)
         self._taken = (np.array(poses, np.float64).reshape(-1, 4, 4), stamps)
 
-    def _new_keyframe(self, frame: Frame, clock: "_Clock") -> Keyframe:
+    def _new_keyframe(self, frame: Frame, clock: StageClock) -> Keyframe:
         keyframe = encode_frame(self.field, self.vlm, frame, self.config, self._next_id, clock)
         if self._keyframes and keyframe.rgb.shape != self._keyframes[0].rgb.shape:
             first = self._keyframes[0]
@@ -207,11 +206,12 @@ class SceneMap:
             if keyframe.id == number:
                 self._volume.remove(keyframe)
         self._keyframes = tuple(k for k in self._keyframes if k.id != number)
+        self._rendered.freeze(number)
         self._seen.pop(number, None)
         self._surface.pop(number, None)
         self._remember_poses()
 
-    def _integrate(self, keyframe: Keyframe, clock: "_Clock") -> VolumeField:
+    def _integrate(self, keyframe: Keyframe, clock: StageClock) -> VolumeField:
         self._volume.add(keyframe, self._keyframes)
         clock.lap("volume")
         volume = self._volume.run()
@@ -223,6 +223,8 @@ class SceneMap:
     ) -> tuple[Int64[np.ndarray, "_"], int]:
         """Add the surface that a keyframe shows; return the rows it sees and how many are new."""
         config, points = self.config, self._points
+        if self._rendered.applies(self._keyframes):
+            return self._render_points(keyframe, volume)
         if keyframe.depth is not None:
             self._surface[keyframe.id] = keyframe.depth
             xyz, rgb = points_from_depth(
@@ -244,6 +246,21 @@ class SceneMap:
         points.miss(np.setdiff1d(view.through, rows))
         self._seen[keyframe.id] = visible
         return self._drop(visible), int(fresh.sum())
+
+    def _render_points(
+        self, keyframe: Keyframe, volume: VolumeField
+    ) -> tuple[Int64[np.ndarray, "_"], int]:
+        """Take the surface anew from what the field renders now; as `_add_points`."""
+        rendered = self._rendered.update(self.field, volume, self._keyframes)
+        new_row, added = self._points.replace(*self._rendered.points())
+        self._seen = {number: _moved(rows, new_row) for number, rows in self._seen.items()}
+        everything = np.arange(len(self._points))
+        for again in rendered:
+            self._surface[again.id] = self._rendered.depth(again.id)
+            self._seen[again.id] = self._rows_seen(again, everything).seen
+        visible = self._drop(self._seen[keyframe.id])
+        # Keyframes that were rendered again have points that the new one need not see.
+        return np.union1d(visible, np.flatnonzero(self._points.views == 0)), added
 
     def _rows_seen(self, keyframe: Keyframe, rows: np.ndarray):
         tolerance = self.config.depth_tolerance
@@ -271,9 +288,7 @@ class SceneMap:
         if gone.sum() <= 0.002 * len(points):
             return visible
         new_row = points.keep(~gone)
-        for number, rows in self._seen.items():
-            moved = new_row[rows]
-            self._seen[number] = moved[moved >= 0]
+        self._seen = {number: _moved(rows, new_row) for number, rows in self._seen.items()}
         return self._seen[self._keyframes[-1].id]
 
     def _fuse(self, keyframe: Keyframe, visible: np.ndarray, volume: VolumeField) -> None:
@@ -342,142 +357,6 @@ class SceneMap:
         )
 
 
-def encode_frame(
-    field: GovNesf,
-    vlm: DenseEncoder,
-    frame: Frame,
-    config: MapConfig,
-    number: int,
-    clock: "_Clock | None" = None,
-) -> Keyframe:
-    """Resize a frame and run both image encoders on it.
-
-    Raises:
-        ValueError: the frame's arrays do not fit together.
-    """
-    clock = clock or _Clock()
-    rgb, K, depth = working_image(frame, config.image_width)
-    image = torch.from_numpy(rgb).to(field.device).permute(2, 0, 1).unsqueeze(0) / 255.0
-    ov = vlm.encode_images(image)[0].permute(1, 2, 0).to(torch.float16).contiguous()
-    clock.lap("encode")
-    maps = field.encode_images(image)
-    clock.lap("field")
-    return Keyframe(
-        id=number,
-        stamp=float(frame.index) if frame.stamp is None else float(frame.stamp),
-        rgb=rgb,
-        K=K,
-        T_world_camera=frame.T_world_camera.astype(np.float32),
-        depth=depth if config.use_depth else None,
-        ov=ov.to(field.device),
-        ov_stride=vlm.stride,
-        volume_features=maps.volume[0],
-        query_features=maps.query[0],
-        source_size=(frame.rgb.shape[1], frame.rgb.shape[0]),
-        name=frame.name,
-    )
-
-
-def fuse_points(
-    field: GovNesf,
-    points: Float[torch.Tensor, "n 3"],
-    views: Views,
-    volume: VolumeField,
-    k: int,
-    tolerance: float,
-) -> tuple[Float[torch.Tensor, "n d"], Float[torch.Tensor, "n"], torch.Tensor]:
-    """Return unit features of points, a confidence in 0..1 and the number of views behind each.
-
-    The views' features have unit length, so the length of their weighted mean says how far they
-    agree; one view alone is trusted half. Where views have depth, those whose depth is off the
-    point by more than the (relative) tolerance do not see it: depth-guided masking, much tighter
-    than for samples along a ray, because these points lie on the surface.
-    """
-    masking = "none" if views.depth is None else "depth"
-    blend = field.blend(points, views, volume, k=k, masking=masking, tolerance=tolerance)
-    feature = blend_semantic(blend, points, views).float()
-    count = blend.valid.sum(dim=1)
-    lost = (count == 0).nonzero().squeeze(1)
-    if masking == "depth" and len(lost):
-        at = points[lost]
-        blend = field.blend(at, views, volume, k=k, masking=masking)
-        feature[lost] = blend_semantic(blend, at, views).float()
-        count[lost] = blend.valid.sum(dim=1)
-    length = feature.norm(dim=1)
-    unit = feature / length.clamp_min(1e-6).unsqueeze(1)
-    confidence = length.clamp(0, 1) * count / (count + 1)
-    return unit, confidence, count
-
-
-def stack_views(keyframes: tuple[Keyframe, ...], device: torch.device) -> Views:
-    """Return keyframes as the reference views of the field.
-
-    Depth is there when at least one keyframe has it; the others then hold 0, unknown.
-    """
-    depth = None
-    if any(keyframe.depth is not None for keyframe in keyframes):
-        empty = np.zeros((keyframes[0].height, keyframes[0].width), np.float32)
-        depth = _stack([empty if k.depth is None else k.depth for k in keyframes], device)
-    rgb = _stack([keyframe.rgb for keyframe in keyframes], device)
-    return Views(
-        rgb=rgb.permute(0, 3, 1, 2) / 255.0,
-        query=torch.stack([keyframe.query_features for keyframe in keyframes]),
-        K=_stack([keyframe.K for keyframe in keyframes], device),
-        T_world_camera=_stack([keyframe.T_world_camera for keyframe in keyframes], device),
-        depth=depth,
-        ov=torch.stack([keyframe.ov for keyframe in keyframes]),
-        ov_stride=keyframes[0].ov_stride,
-    )
-
-
-def working_image(
-    frame: Frame, width: int
-) -> tuple[
-    UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "3 3"], Float32[np.ndarray, "h w"] | None
-]:
-    """Return colours, intrinsics and depth of a frame at a width in pixels.
-
-    Raises:
-        ValueError: depth and image differ in aspect, or the pose is no finite 4x4 matrix.
-    """
-    if frame.T_world_camera.shape != (4, 4) or not np.isfinite(frame.T_world_camera).all():
-        raise ValueError(f"frame {frame.name} has no finite 4x4 pose")
-    rows, columns = frame.rgb.shape[:2]
-    height = max(1, round(rows * width / columns))
-    rgb = frame.rgb
-    if (columns, rows) != (width, height):
-        method = cv2.INTER_AREA if width < columns else cv2.INTER_LINEAR
-        rgb = cv2.resize(rgb, (width, height), interpolation=method)
-    K = scale_intrinsics(torch.from_numpy(frame.K.copy()), width / columns, height / rows)
-    depth = frame.depth
-    if depth is not None:
-        if abs(depth.shape[1] / depth.shape[0] - columns / rows) > 0.02 * columns / rows:
-            raise ValueError(
-                f"frame {frame.name} has {depth.shape[1]}x{depth.shape[0]} pixels of depth and "
-                f"{columns}x{rows} of colour: depth must be registered to the image"
-            )
-        if depth.shape != (height, width):
-            # The nearest pixel: a mean of two surfaces is a depth that nobody measured.
-            depth = cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-        depth = np.nan_to_num(depth, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
-    return np.ascontiguousarray(rgb), K.numpy().astype(np.float32), depth
-
-
-def _stack(arrays: list[np.ndarray], device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(np.stack(arrays)).to(device)
-
-
-class _Clock:
-    """Seconds per stage."""
-
-    def __init__(self) -> None:
-        self.start = self.last = perf_counter()
-        self.stages: dict[str, float] = {}
-
-    def lap(self, stage: str) -> None:
-        now = perf_counter()
-        self.stages[stage] = self.stages.get(stage, 0.0) + now - self.last
-        self.last = now
-
-    def report(self) -> Mapping[str, float]:
-        return {**self.stages, "total": self.last - self.start}
+def _moved(rows: np.ndarray, new_row: np.ndarray) -> np.ndarray:
+    moved = new_row[rows]
+    return moved[moved >= 0]

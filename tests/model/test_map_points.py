@@ -62,6 +62,25 @@ def test_dropping_points_keeps_features_and_lookup_in_step():
     assert points.features[5:9].abs().sum() == 0
 
 
+def test_replacing_the_surface_keeps_what_stays():
+    points = SurfacePoints(0.1, dim=3)
+    xyz = np.stack([np.arange(4) * 0.1 + 0.05, np.zeros(4), np.zeros(4)], 1).astype(np.float32)
+    colors = np.zeros((4, 3), np.float32)
+    rows, _ = points.merge(xyz, colors)
+    points.set_features(
+        rows, torch.arange(12.0).view(4, 3), np.ones(4, np.float32), np.ones(4, int)
+    )
+    moved = xyz[[1, 3, 3]] + np.array([0, 0, 0.01], np.float32)
+    other = np.concatenate([moved, np.array([[0.95, 0, 0]], np.float32)])
+    new_row, added = points.replace(other, np.full((4, 3), 9, np.float32))
+    assert added == 1
+    assert new_row.tolist() == [-1, 0, -1, 1]
+    assert points.features.tolist() == [[3, 4, 5], [9, 10, 11], [0, 0, 0]]
+    assert points.views.tolist() == [1, 1, 0]
+    assert points.xyz[:, 2] == pytest.approx([0.01, 0.01, 0.0])
+    assert points.merge(xyz, colors)[1].sum() == 2
+
+
 def test_points_looked_through_vanish():
     points = SurfacePoints(0.1, dim=3)
     points.merge(np.zeros((1, 3), np.float32), np.zeros((1, 3), np.float32))

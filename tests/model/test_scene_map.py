@@ -17,8 +17,11 @@ from furnished_room import (
 )
 
 from govnesf_model.field import FieldConfig, GovNesf
+from govnesf_model.map_points import voxel_keys
+from govnesf_model.map_views import working_image
+from govnesf_model.map_volume import render_depth
 from govnesf_model.query import Query, answer
-from govnesf_model.scene_map import MapConfig, SceneMap, working_image
+from govnesf_model.scene_map import MapConfig, SceneMap
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +168,24 @@ def test_without_depth_points_come_from_the_field(field):
     assert snapshot.keyframes[-1].depth is None
     lengths = snapshot.features.float().norm(dim=1)
     assert ((lengths - 1).abs() < 0.01).all()
+
+
+def test_without_depth_the_surface_is_taken_anew(field):
+    scene_map = make_map(field, min_opacity=0.3, max_keyframes=3)
+    for frame in room_frames(6, depth=False):
+        scene_map.add(frame)
+        snapshot = scene_map.snapshot()
+        sizes = {len(a) for a in (snapshot.xyz, snapshot.rgb, snapshot.features)}
+        assert len(sizes) == 1
+        for keyframe in snapshot.keyframes:
+            assert scene_map._seen[keyframe.id].max(initial=0) < len(snapshot.xyz)
+    # Points stand where the field, as it is now, renders the newest keyframe.
+    newest = snapshot.keyframes[-1]
+    with torch.no_grad():
+        depth, xyz, _ = render_depth(field, scene_map.volume, newest, scene_map.config)
+    assert np.isin(voxel_keys(xyz, 0.03), voxel_keys(snapshot.xyz, 0.03)).mean() > 0.99
+    assert (depth > 0).any()
+    assert scene_map.status()["evicted"] == 3
 
 
 def test_things_that_went_away_leave_the_map(field, frames):
