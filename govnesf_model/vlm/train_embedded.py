@@ -74,7 +74,7 @@ class TrainConfig:
     contrast: int = 64
     save_minutes: float = 3.0
     evaluate_minutes: float = 10.0
-    validation_frames: int = 150
+    validation_frames: int = 256
     rescan_steps: int = 250
     seed: int = 0
     imagenet: bool = True
