@@ -9,6 +9,7 @@ everything. With the parameter autostart it goes to active by itself.
 
 import gc
 import sys
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,11 @@ class MapperNode(LifecycleNode):
         except (ValueError, OSError) as error:
             log.error(f"cannot configure: {error}")
             return TransitionCallbackReturn.FAILURE
+        except Exception as error:
+            # rclpy would go to the error state without a word.
+            log.error(f"cannot configure: {traceback.format_exc()}")
+            log.error(f"{type(error).__name__} is not expected here: is the installation complete?")
+            return TransitionCallbackReturn.FAILURE
         # Libraries leave some 350 000 objects; searching them for garbage would stop queries for
         # a third of a second each time, and the process as long when it ends.
         gc.collect()
@@ -98,7 +104,13 @@ class MapperNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listen to the camera."""
-        self.camera = CameraInput(self, self.settings, self.ledger, self.parts.map_worker.submit)
+        try:
+            self.camera = CameraInput(
+                self, self.settings, self.ledger, self.parts.map_worker.submit
+            )
+        except Exception:
+            self.get_logger().error(f"cannot activate: {traceback.format_exc()}")
+            return TransitionCallbackReturn.FAILURE
         self._status.publish("active")
         return super().on_activate(state)
 

@@ -36,6 +36,7 @@ MAPPER_ARGUMENTS = {
     "depth_topic": "depth registered to colour",
     "depth_transport": "raw, compressed or compressedDepth; empty for a bag: as recorded",
     "depth": "auto, required or off",
+    "reliable_images": "true or false; empty: true for all but a live camera",
     "device": "auto, cpu or cuda:N",
     "vlm": "open-vocabulary encoder",
     "checkpoint": "field: a shipped name or a path",
@@ -109,6 +110,9 @@ def _nodes(context: LaunchContext) -> list[IncludeLaunchDescription]:
     mapper = {name: value(name) for name in MAPPER_ARGUMENTS}
     common = {"namespace": value("namespace"), "log_level": value("log_level")}
     included = []
+    if kind != "live":
+        # A recording has no second chance: none of its few images may be lost on the way.
+        mapper["reliable_images"] = mapper["reliable_images"] or "true"
     if kind == "bag":
         for name, text in _transports(Path(path), mapper).items():
             mapper[name] = mapper[name] or text

@@ -15,6 +15,7 @@ OVERRIDES = {
     "depth_topic": "depth registered to colour",
     "depth_transport": "raw, compressed or compressedDepth",
     "depth": "auto, required or off",
+    "reliable_images": "true or false",
     "device": "auto, cpu or cuda:N",
     "vlm": "open-vocabulary encoder",
     "checkpoint": "field: a shipped name or a path",
@@ -47,6 +48,8 @@ def _mapper(context: LaunchContext) -> list[LifecycleNode]:
         return LaunchConfiguration(name).perform(context)
 
     overrides = {name: value(name) for name in OVERRIDES if value(name)}
+    if "reliable_images" in overrides:
+        overrides["reliable_images"] = overrides["reliable_images"] == "true"
     return [
         LifecycleNode(
             package="govnesf_ros",
