@@ -21,7 +21,14 @@ from jaxtyping import Float, Int64, UInt8
 from govnesf_model.blending import Views
 from govnesf_model.data.posed_scene import Frame
 from govnesf_model.field import GovNesf, VolumeField
-from govnesf_model.keyframes import Keyframe, KeyframeGate, MapConfig, MapSnapshot, least_needed
+from govnesf_model.keyframes import (
+    Keyframe,
+    KeyframeGate,
+    MapConfig,
+    MapSnapshot,
+    least_needed,
+    pose_difference,
+)
 from govnesf_model.map_points import SurfacePoints, points_from_depth, rows_seen
 from govnesf_model.map_views import StageClock, encode_frame, fuse_points, stack_views
 from govnesf_model.map_volume import MapVolume, render_depth
@@ -129,6 +136,7 @@ class SceneMap:
         with self._write:
             clock = StageClock()
             keyframe = self._new_keyframe(frame, clock)
+            self._replace_old_look(keyframe)
             evicted = self._make_room(keyframe)
             try:
                 self._keyframes = (*self._keyframes, keyframe)
@@ -186,6 +194,16 @@ class SceneMap:
             )
         self._next_id += 1
         return keyframe
+
+    def _replace_old_look(self, newcomer: Keyframe) -> None:
+        """Give up what was seen from the same place long ago: a loop must not fill the map."""
+        config = self.config
+        poses, stamps = self._taken
+        meters, degrees = pose_difference(newcomer.T_world_camera, poses)
+        near = (meters < config.min_translation) & (degrees < config.min_rotation)
+        old = np.abs(newcomer.stamp - stamps) >= config.revisit_after
+        for keyframe in [self._keyframes[i] for i in np.flatnonzero(near & old)]:
+            self._forget(keyframe.id)
 
     def _make_room(self, newcomer: Keyframe) -> int | None:
         """Give up keyframes until the new one fits into both bounds; return the first."""

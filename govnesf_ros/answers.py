@@ -26,7 +26,7 @@ from govnesf_model.query import (
     score_snapshot,
 )
 from govnesf_model.scene_map import SceneMap
-from govnesf_model.segmentation import score_features, upsample_scores
+from govnesf_model.segmentation import mask_of_keyframe
 from govnesf_model.vlm.base import DenseEncoder, coverage_warning
 
 
@@ -179,19 +179,18 @@ class Answers:
 
 
 def keyframe_mask(keyframe: Keyframe, table: TextTable) -> np.ndarray:
-    """Return a mask in a keyframe's source image, uint8 [H, W], 0 none, i + 1 = texts[i]."""
-    rows, columns, dim = keyframe.ov.shape
-    scores = score_features(
-        keyframe.ov.reshape(-1, dim),
+    """Return a mask in a keyframe's source image, uint8 [H, W], 0 none, i + 1 = texts[i].
+
+    From the image's own features: reading the fused map costs more time than a query may take.
+    """
+    return mask_of_keyframe(
+        keyframe,
         table.text_features,
         table.contrast_features,
         table.logit_scale,
-    ).reshape(rows, columns, -1)
-    fine = upsample_scores(scores, keyframe.ov_stride, keyframe.width, keyframe.height)
-    best, index = fine.max(dim=0)
-    label = (index + 1) * (best >= table.min_score)
-    mask = label.to("cpu").numpy().astype(np.uint8)
-    return cv2.resize(mask, keyframe.source_size, interpolation=cv2.INTER_NEAREST_EXACT)
+        table.min_score,
+        size=keyframe.source_size,
+    )
 
 
 def overlay_picture(found: Answered) -> np.ndarray:

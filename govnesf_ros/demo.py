@@ -27,7 +27,7 @@ from govnesf_model.resources import resource_dir
 from govnesf_ros.msg import MapStatus
 from govnesf_ros.srv import QueryText
 
-QUESTIONS = ("mug", "chair", "red cabinet")
+QUESTIONS = ("table", "chair", "potted plant")
 ABSENT = "bicycle"  # no such thing in the room: the honest answer is "nothing"
 TOLERANCE = 0.30  # metres between a found centre and the true one, beside half of the object's size
 START_SECONDS = 120.0

@@ -1,6 +1,10 @@
 """Fixtures for all tests: shapes are checked, real data is found or its absence is said."""
 
+import os
 from pathlib import Path
+
+# Two threads on tiny tensors wait for each other longer than they work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import jaxtyping
 import pytest

@@ -270,3 +270,14 @@ def test_working_image_keeps_the_geometry(frames):
     bad = frame.depth.copy()
     bad[0] = np.nan
     assert working_image(dataclasses.replace(frame, depth=bad), 320)[2][0].max() == 0
+
+
+def test_a_camera_that_goes_round_again_renews_its_keyframes_and_adds_none(field, frames):
+    scene_map = make_map(field, revisit_after=30.0)
+    for lap in range(3):
+        for frame in frames:
+            scene_map.add(dataclasses.replace(frame, stamp=100.0 * lap + frame.index))
+    keyframes = scene_map.snapshot().keyframes
+    assert len(keyframes) == len(frames)
+    assert min(keyframe.stamp for keyframe in keyframes) >= 200.0
+    assert scene_map.status()["evicted"] == 0
