@@ -1,6 +1,6 @@
 """Time and memory of the field on a posed folder: ratios to the plain form first.
 
-    python benchmarks/field.py SCENE --views 16 30 --json field.json
+    python -m benchmarks.field SCENE --views 16 30 --json field.json
 
 The plain form queries all samples from all views ("exact" in rendering.py). It is timed on some of
 the rays and scaled up. Medians of several runs; features are random, of `--dim` channels at stride

@@ -155,7 +155,7 @@ def render_image(
     want_ov: bool = False,
     masking: str = "none",
     exact: bool = False,
-    chunk: int = 2048,
+    chunk: int = 1024,  # bigger tensors would be handed back to the system each time
 ) -> RenderedImage:
     """Render a whole view; arguments as in `render_rays`, `chunk` rays at a time.
 
