@@ -91,6 +91,8 @@ class MapperNode(LifecycleNode):
             log.error(f"cannot configure: {error}")
             return TransitionCallbackReturn.FAILURE
         except Exception as error:
+            if not self.context.ok():
+                return TransitionCallbackReturn.FAILURE  # asked to end while the models loaded
             # rclpy would go to the error state without a word.
             log.error(f"cannot configure: {traceback.format_exc()}")
             log.error(f"{type(error).__name__} is not expected here: is the installation complete?")
@@ -109,6 +111,8 @@ class MapperNode(LifecycleNode):
                 self, self.settings, self.ledger, self.parts.map_worker.submit
             )
         except Exception:
+            if not self.context.ok():
+                return TransitionCallbackReturn.FAILURE
             self.get_logger().error(f"cannot activate: {traceback.format_exc()}")
             return TransitionCallbackReturn.FAILURE
         self._status.publish("active")
@@ -159,6 +163,8 @@ class MapperNode(LifecycleNode):
         self.destroy_timer(self._autostart)
         done = TransitionCallbackReturn.SUCCESS
         if self.trigger_configure() == done and self.trigger_activate() == done:
+            return
+        if not self.context.ok():
             return
         self.get_logger().fatal("autostart failed, see the error above; the node ends")
         self.start_failed = True

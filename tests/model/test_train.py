@@ -161,7 +161,7 @@ def test_no_scene_is_an_error_that_names_the_folder(tmp_path):
 
 
 def test_the_rate_rises_then_falls():
-    config = TrainConfig(warmup=10)
+    config = TrainConfig(warmup=10, learning_rate=1e-3)
     assert learning_rate(config, 0, 0.0) == pytest.approx(1e-4)
     assert learning_rate(config, 50, 0.0) == pytest.approx(1e-3)
     assert learning_rate(config, 500, 1.0) == pytest.approx(2e-5)

@@ -153,8 +153,10 @@ def test_the_mask_has_the_size_of_the_source_image(full) -> None:
     keyframe = dataclasses.replace(found.keyframe, source_size=(320, 240))
     mask = keyframe_mask(keyframe, found.answer.table)
     assert mask.shape == (240, 320)
-    # Twice the size: each pixel of the small mask stands for four.
-    assert np.array_equal(mask[::2, ::2], found.mask)
+    # Twice the size: scores are interpolated, so edges may move by a pixel and nothing else.
+    assert found.mask.any()
+    assert (mask[::2, ::2] == found.mask).mean() > 0.98
+    assert mask.astype(bool).mean() == pytest.approx(found.mask.astype(bool).mean(), rel=0.15)
 
 
 def test_the_active_query_follows_the_map(field) -> None:
