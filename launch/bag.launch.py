@@ -28,6 +28,8 @@ def _play(context: LaunchContext) -> list[RegisterEventHandler]:
         return LaunchConfiguration(name).perform(context)
 
     command = ["ros2", "bag", "play", value("bag"), "--rate", value("speed")]
+    # DDS can take seconds to match a new publisher: what is sent before that reaches nobody.
+    command += ["--delay", "3.0"]
     command += ["--loop"] if value("loop") == "true" else []
     command += ["--clock"] if value("clock") == "true" else []
     play = ExecuteProcess(cmd=command, name="bag", output="screen")
