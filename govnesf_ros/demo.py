@@ -82,7 +82,8 @@ def main(argv: list[str] | None = None) -> int:
         print(
             "The node stays up. Ask yourself, in a second terminal:\n"
             "  . script/env\n"
-            "  ros2 service call /govnesf/query govnesf_ros/srv/QueryText \"{texts: ['picture']}\"\n"
+            "  ros2 service call /govnesf/query govnesf_ros/srv/QueryText "
+            "\"{texts: ['picture']}\"\n"
             "Ctrl-C ends it."
         )
         launch.wait()
