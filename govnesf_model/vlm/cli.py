@@ -11,10 +11,10 @@ __all__ = ["add_relevancy_parser", "add_vlm_parser"]
 
 
 def add_vlm_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Declare `vlm train embedded`."""
-    from govnesf_model.vlm import train_embedded_cli
+    """Declare `vlm train embedded` and `vlm convert lseg`."""
+    from govnesf_model.vlm import lseg_convert_cli, train_embedded_cli
 
-    vlm = subparsers.add_parser("vlm", help="train open-vocabulary encoders")
+    vlm = subparsers.add_parser("vlm", help="train and convert open-vocabulary encoders")
     commands = vlm.add_subparsers(dest="vlm_command", required=True, metavar="COMMAND")
     train = commands.add_parser("train", help="train an encoder")
     kinds = train.add_subparsers(dest="vlm_kind", required=True, metavar="ENCODER")
@@ -23,3 +23,8 @@ def add_vlm_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     train_embedded_cli.add_arguments(embedded)
     embedded.set_defaults(run=train_embedded_cli.run)
+    convert = commands.add_parser("convert", help="make a safe file of published weights")
+    kinds = convert.add_subparsers(dest="vlm_kind", required=True, metavar="ENCODER")
+    lseg = kinds.add_parser("lseg", help="LSeg ViT-L/16, a pickled Lightning checkpoint")
+    lseg_convert_cli.add_arguments(lseg)
+    lseg.set_defaults(run=lseg_convert_cli.run)
