@@ -94,7 +94,7 @@ def find_pretrained(argument: str) -> Pretrained:
             )
         normalization = _normalization_beside(file)
     elif tag.get("mean") and tag.get("std"):
-        normalization = (tuple(tag["mean"]), tuple(tag["std"]))
+        normalization = _normalization(tag)
     quick_gelu = bool(tag.get("quick_gelu"))
     return Pretrained(model, file, tag or None, weights, quick_gelu, normalization)
 
@@ -198,7 +198,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ) from error
     except _DAMAGED as error:
         raise ValueError(
-            f"{path} is damaged or no file of weights: {' '.join(str(error).split())[:200]}"
+            f"{path} is damaged or no file of weights "
+            f"({type(error).__name__}: {' '.join(str(error).split())[:200]})"
         ) from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
@@ -278,13 +279,16 @@ def _normalization_beside(file: Path) -> Normalization | None:
     if not config.is_file():
         return None
     try:
-        preprocess = json.loads(config.read_text())["preprocess_cfg"]
-        mean, std = (tuple(float(v) for v in preprocess[name]) for name in ("mean", "std"))
+        return _normalization(json.loads(config.read_text())["preprocess_cfg"])
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise ValueError(
             f"{config} does not state preprocess_cfg.mean and .std: mend it, or move the weights "
             "away from it and state normalization=..."
         ) from error
+
+
+def _normalization(entry: Mapping) -> Normalization:
+    mean, std = (tuple(float(value) for value in entry[name]) for name in ("mean", "std"))
     return mean, std
 
 

@@ -173,5 +173,5 @@ def test_options_that_cannot_be_are_refused():
         tower_and_visual("tiny-vit", "best")
     with pytest.raises(ValueError, match="no block=half: choose one of auto"):
         tower_and_visual("tiny-vit", "sclip", "half")
-    with pytest.raises(ValueError, match="tiny-convnext has no class token .*attention=naclip"):
+    with pytest.raises(ValueError, match=r"tiny-convnext has no class token .*attention=naclip"):
         tower_and_visual("tiny-convnext", "naclip")

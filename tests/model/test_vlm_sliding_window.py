@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +12,7 @@ def pooled(images):
     return F.avg_pool2d(images, 4) + torch.tensor([2.0, 1.0, 0.5]).view(3, 1, 1)
 
 
-@pytest.fixture()
+@pytest.fixture
 def images():
     return torch.rand(2, 3, 36, 52, generator=torch.Generator().manual_seed(0))
 
@@ -21,7 +23,7 @@ def test_windows_cover_everything_evenly_and_overlap_enough(overlap):
         starts = window_starts(cells, 5, overlap)
         assert starts[0] == 0
         assert starts[-1] == cells - 5
-        steps = [b - a for a, b in zip(starts, starts[1:], strict=False)]
+        steps = [b - a for a, b in pairwise(starts)]
         assert all(0 < step <= max(1, 5 * (1 - overlap)) for step in steps)
         assert not steps or max(steps) - min(steps) <= 1
 
