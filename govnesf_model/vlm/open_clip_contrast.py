@@ -55,8 +55,14 @@ def contrast_words(
 ) -> tuple[str, ...]:
     """Return the words to score texts against, conflicts removed; see contrast.py.
 
-    Conflicts are known for the words in `NAMES`; other default words are always kept.
+    Args:
+        texts: what is looked for.
+        extra: words that the user adds.
+        default: the words to begin with; those that `NAMES` does not know clash with forms of
+            themselves alone.
     """
+    asked = {_normal(text) for text in texts}
+    default = [word for word in default if _normal(word) not in asked]
     return _VOCABULARY.contrast(texts, default, extra, _same_word)
 
 

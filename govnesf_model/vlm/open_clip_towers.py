@@ -214,6 +214,6 @@ def _why_not_timm(visual: nn.Module) -> str | None:
         return f"its timm trunk {kind} has no path to the texts' space that is known here"
     if trunk.num_prefix_tokens:
         return "its timm ViT pools by a class token of timm's kind"
-    if trunk.pos_embed is None or not hasattr(trunk.patch_embed, "proj"):
+    if trunk.pos_embed is None or type(trunk.patch_embed).__name__ != "PatchEmbed":
         return "its timm ViT has no learned positions on a plain grid of patches"
     return None

@@ -32,3 +32,9 @@ def test_a_colour_or_material_gets_rivals():
 def test_words_of_the_user_come_first_unless_they_are_the_query():
     assert contrast_words(["mug"], ["cup", "Mug", " "])[0] == "cup"
     assert "Mug" not in contrast_words(["mug"], ["cup", "Mug"])
+
+
+def test_default_words_of_another_encoder_follow_the_same_rules():
+    default = ("other", "wall")
+    assert contrast_words(["others"], default=default) == ("wall",)
+    assert contrast_words(["room"], default=default) == ("other",)
