@@ -24,6 +24,7 @@ from govnesf_model.vlm.open_clip_contrast import DEFAULT_CONTRAST, contrast_word
 from govnesf_model.vlm.open_clip_text import PromptedTexts
 from govnesf_model.vlm.open_clip_towers import Tower, tower_of
 from govnesf_model.vlm.open_clip_weights import (
+    NORMALIZATIONS,
     OPENAI_EXTRAS,
     Normalization,
     build,
@@ -39,12 +40,6 @@ from govnesf_model.vlm.spec import parse_spec
 
 RECIPE = 1  # raise it when the same options and weights would give other features
 MAX_SIDE = 8192  # pixels after resizing; beyond it a slip of the pen, not an image
-
-NORMALIZATIONS = {
-    "openai": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "inception": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-}
 
 
 @dataclass(frozen=True)
@@ -63,7 +58,7 @@ class OpenClipOptions:
         templates: none, photo, small or imagenet: prompts.py.
         precision: "auto" (fp16 on a GPU, fp32 on a CPU), "fp32", "fp16", "bf16".
         normalization: "auto" (what the tag, or an open_clip_config.json beside the file, states;
-            else OpenAI's), "openai", "imagenet" or "inception".
+            else OpenAI's), or one of NORMALIZATIONS.
         logit_scale: inverse temperature of the scores; 0 is the model's own.
     """
 

@@ -35,6 +35,13 @@ _DAMAGED = (
 
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 
+# Mean and standard deviation of the colours that published weights were trained with.
+NORMALIZATIONS: dict[str, Normalization] = {
+    "openai": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "inception": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+}
+
 
 @dataclass(frozen=True)
 class Pretrained:
@@ -78,7 +85,7 @@ def find_pretrained(argument: str) -> Pretrained:
         )
     tags = open_clip.list_pretrained_tags_by_model(model)
     tag = open_clip.get_pretrained_cfg(model, weights) if weights else {}
-    file, normalization = None, None
+    file = None
     if not tag:
         file = Path(weights).expanduser()
         if not weights or (not file.exists() and not _looks_like_path(weights)):
@@ -92,10 +99,9 @@ def find_pretrained(argument: str) -> Pretrained:
             raise FileNotFoundError(
                 f"there is no file {file} with weights of {model}: {_where_to_get(model, tags)}"
             )
-        normalization = _normalization_beside(file)
-    elif tag.get("mean") and tag.get("std"):
-        normalization = _normalization(tag)
-    quick_gelu = bool(tag.get("quick_gelu"))
+        normalization, quick_gelu = _stated_beside(file)
+    else:
+        normalization, quick_gelu = _normalization(tag), bool(tag.get("quick_gelu"))
     return Pretrained(model, file, tag or None, weights, quick_gelu, normalization)
 
 
@@ -266,28 +272,37 @@ def _where_to_get(model: str, tags: list[str]) -> str:
             source = entry["url"]
         else:
             continue
+        # Of a file alone, activation and normalization cannot be told.
+        quick = entry.get("quick_gelu") and f"{model}-quickgelu" in open_clip.list_models()
+        stated = _normalization(entry)
+        named = [name for name, known in NORMALIZATIONS.items() if known == stated]
+        option = f"?normalization={named[0]}" if named and named[0] != "openai" else ""
         return (
             f"get {source} ({tag}) on a machine with a network, put it anywhere here and give "
-            f"--vlm open_clip:{model}/PATH"
+            f"--vlm open_clip:{model}{'-quickgelu' if quick else ''}/PATH{option}"
         )
     return f"give the path of a .safetensors, .pt or .bin file as open_clip:{model}/PATH"
 
 
-def _normalization_beside(file: Path) -> Normalization | None:
-    """Return mean and std of the open_clip_config.json that published weights come with."""
+def _stated_beside(file: Path) -> tuple[Normalization | None, bool]:
+    """Return normalization and QuickGELU of the open_clip_config.json that weights come with."""
     config = file.parent / "open_clip_config.json"
     if not config.is_file():
-        return None
+        return None, False
     try:
-        return _normalization(json.loads(config.read_text())["preprocess_cfg"])
-    except (ValueError, KeyError, TypeError, OSError) as error:
+        content = json.loads(config.read_text())
+        quick_gelu = bool(content.get("model_cfg", {}).get("quick_gelu"))
+        return _normalization(content["preprocess_cfg"]), quick_gelu
+    except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
         raise ValueError(
-            f"{config} does not state preprocess_cfg.mean and .std: mend it, or move the weights "
-            "away from it and state normalization=..."
+            f"{config} cannot be read ({type(error).__name__}: {error}): mend it, or move the "
+            "weights away from it"
         ) from error
 
 
-def _normalization(entry: Mapping) -> Normalization:
+def _normalization(entry: Mapping) -> Normalization | None:
+    if not (entry.get("mean") and entry.get("std")):
+        return None
     mean, std = (tuple(float(value) for value in entry[name]) for name in ("mean", "std"))
     return mean, std
 

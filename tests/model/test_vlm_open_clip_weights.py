@@ -65,13 +65,25 @@ def test_a_file_is_found_from_anywhere(folder, tmp_path, monkeypatch):
 
 def test_the_configuration_beside_published_weights_is_read(tmp_path):
     write(random_model("tiny-vit"), tmp_path / "open_clip_model.safetensors")
+    argument = f"tiny-vit/{tmp_path}/open_clip_model.safetensors"
     config = tmp_path / "open_clip_config.json"
-    config.write_text(json.dumps({"preprocess_cfg": {"mean": [0.5] * 3, "std": [0.25] * 3}}))
-    found = find_pretrained(f"tiny-vit/{tmp_path}/open_clip_model.safetensors")
-    assert found.normalization == ((0.5,) * 3, (0.25,) * 3)
-    config.write_text("{}")
-    with pytest.raises(ValueError, match=r"preprocess_cfg\.mean"):
-        find_pretrained(f"tiny-vit/{tmp_path}/open_clip_model.safetensors")
+    preprocess = {"mean": [0.5] * 3, "std": [0.25] * 3}
+    config.write_text(json.dumps({"preprocess_cfg": preprocess, "model_cfg": {"quick_gelu": True}}))
+    assert find_pretrained(argument).normalization == ((0.5,) * 3, (0.25,) * 3)
+    assert find_pretrained(argument).quick_gelu
+    config.write_text(json.dumps({"preprocess_cfg": {}}))
+    assert find_pretrained(argument).normalization is None
+    for broken in ("{}", "[", "[]"):
+        config.write_text(broken)
+        with pytest.raises(ValueError, match=r"open_clip_config\.json cannot be read .*mend it"):
+            find_pretrained(argument)
+
+
+def test_how_to_give_a_file_names_activation_and_normalization():
+    with pytest.raises(FileNotFoundError, match=r"\(openai\).*open_clip:ViT-L-14-quickgelu/PATH$"):
+        find_pretrained("ViT-L-14/none.pt")
+    with pytest.raises(FileNotFoundError, match=r"SigLIP-512/PATH\?normalization=inception$"):
+        find_pretrained("ViT-B-16-SigLIP-512/none.pt")
 
 
 @pytest.mark.parametrize("form", ["safetensors", "state", "checkpoint", "half", "old", "openai"])
@@ -121,7 +133,7 @@ def test_a_digest_tells_weights_apart():
             "ViT-B-16/no/such.pt",
             FileNotFoundError,
             "no file no/such.pt .*get open_clip_model.safetensors from https.*on a machine with a "
-            "network.*--vlm open_clip:ViT-B-16/PATH",
+            "network.*--vlm open_clip:ViT-B-16-quickgelu/PATH",
         ),
         ("tiny-vit/no.safetensors", FileNotFoundError, "give the path of a .safetensors"),
     ],
@@ -156,6 +168,7 @@ def test_no_file_can_run_code(tmp_path, monkeypatch):
     assert not (tmp_path / "it_ran").exists()
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_torchscript_archive_is_refused_with_the_way_to_convert_it(tmp_path):
     class Network(torch.nn.Linear):
         pass
