@@ -40,7 +40,9 @@ class DenseEncoder(Protocol):
     """An image and a text encoder that share a space.
 
     Attributes:
-        name: the word that `load_vlm` knows it by, part of the key of everything cached.
+        name: the word that `load_vlm` knows it by.
+        key: a short text that changes whenever the features would (weights, recipe,
+            preprocessing); whoever caches features files them under it.
         dim: length of a feature.
         stride: image pixels per cell of the feature map.
         logit_scale: inverse temperature of the softmax that turns cosines into probabilities.
@@ -49,6 +51,7 @@ class DenseEncoder(Protocol):
     """
 
     name: str
+    key: str
     dim: int
     stride: int
     logit_scale: float
