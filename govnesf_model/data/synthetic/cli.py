@@ -1,16 +1,19 @@
 """`govnesf data synth` makes rooms, `govnesf data assets` gets the furniture for them."""
 
 import argparse
-import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import cv2
 import numpy as np
 from tqdm import tqdm
+
+from govnesf_model.data.synthetic.workers import map_in_processes
 
 PACKAGE = "sweethome3d-furniture"
 DEMO_WISHES = (
@@ -80,12 +83,15 @@ def run_synth(args: argparse.Namespace) -> int:
         for seed in range(args.seed, args.seed + args.scenes)
     ]
     failed = []
-    with tqdm(total=len(jobs), unit="room") as bar:
-        for folder, problem in _run(jobs, args.workers):
-            bar.update()
-            if problem:
-                failed.append(problem)
-                bar.write(f"{folder.name}: {problem}", file=sys.stderr)
+    try:
+        with tqdm(total=len(jobs), unit="room") as bar, closing(_run(jobs, args.workers)) as rooms:
+            for folder, problem in rooms:
+                bar.update()
+                if problem:
+                    failed.append(problem)
+                    bar.write(f"{folder.name}: {problem}", file=sys.stderr)
+    finally:
+        _clear(args.out, {job[0].name for job in jobs})
     made = [job[0] for job in jobs if (job[0] / "scene.json").is_file()]
     if made:
         sheet = contact_sheet(made[:24])
@@ -143,27 +149,30 @@ def contact_sheet(folders: list[Path], columns: int = 6, width: int = 240) -> np
     return np.concatenate(rows)
 
 
-def _run(jobs, workers: int):
-    if workers <= 1:
-        yield from map(_work, jobs)
-        return
-    # Fresh processes: a fork would share open zips and the ray caster's threads.
-    with multiprocessing.get_context("spawn").Pool(workers, _start) as pool:
-        yield from pool.imap_unordered(_work, jobs)
-
-
-def _start() -> None:
-    cv2.setNumThreads(1)
+def _run(jobs: list[tuple], workers: int) -> Iterator[tuple[Path, str | None]]:
+    if workers <= 1 or len(jobs) == 1:
+        return (_work(job) for job in jobs)
+    return map_in_processes(_work, jobs, min(workers, len(jobs)))
 
 
 def _work(job) -> tuple[Path, str | None]:
     from govnesf_model.data.synthetic.generate import generate_scene
 
+    cv2.setNumThreads(1)
     try:
         generate_scene(*job)
+    except OSError:  # no catalogues, a full disk: no other room will fare better
+        raise
     except Exception as error:  # one bad room must not end a night's work; it is reported
         return job[0], f"{type(error).__name__}: {error}"
     return job[0], None
+
+
+def _clear(out: Path, names: set[str]) -> None:
+    """Remove what an ended worker left of unfinished scenes."""
+    for part in out.glob(".*.part"):
+        if part.name[1:].rsplit(".", 2)[0] in names:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _size(text: str) -> tuple[int, int]:
