@@ -57,7 +57,11 @@ COMMANDS = (
         "measure a field checkpoint while it is in training",
         ("govnesf_model.field_validation:add_parser",),
     ),
-    Command("vlm", "train open-vocabulary encoders", ("govnesf_model.vlm.cli:add_vlm_parser",)),
+    Command(
+        "vlm",
+        "list, train and convert open-vocabulary encoders",
+        ("govnesf_model.vlm.cli:add_vlm_parser",),
+    ),
     Command(
         "data",
         "make rendered rooms, get the furniture for them",

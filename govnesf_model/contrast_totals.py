@@ -21,7 +21,6 @@ from govnesf_model.vlm.base import DenseEncoder
 
 _CHUNK = 2048  # rows at once: they and their scores stay in the processor's cache
 _CANCELLED = 1e-2  # what is left of a total after its greatest words are taken out is too inexact
-_LARGEST = 80.0  # exp of more overflows float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +91,13 @@ class ContrastTotals:
         for start in range(0, len(features), _CHUNK):
             rows = slice(start, start + _CHUNK)
             logits = features[rows].float() @ table
-            terms = (logits - self.reference[rows, None]).clamp_max(_LARGEST).exp()
+            terms = (logits - self.reference[rows, None]).exp()
             own, added, removed = terms.split([texts, len(more), len(less)], dim=1)
             rest = self.total[rows] - removed.sum(dim=1)
-            doubtful = rest < _CANCELLED * self.total[rows]
             denominator = own.sum(dim=1) + added.sum(dim=1) + rest
+            doubtful = rest < _CANCELLED * self.total[rows]
+            # Beyond exp(88) float32 overflows: a sharp softmax on a text that fits far better.
+            doubtful |= ~denominator.isfinite()
             part = own / denominator[:, None]
             # A row without any logit was seen by no view; see segmentation.score_features.
             doubtful |= (logits == 0).all(dim=1)

@@ -63,7 +63,8 @@ class MapConfig:
     refresh_points: int = 12000
     """Points whose features are fused anew per keyframe, beside those that are new."""
     max_points: int = 400000
-    """Surface points held at most; those seen least often go first."""
+    """Surface points held at most, and no more than fill half of `memory_mib`; those seen least
+    often go first."""
     volume_extent: tuple[float, float, float] = (12.8, 12.8, 3.84)
     """Largest size of the feature volume in metres; surface outside keeps its points, but the field
     knows no density there."""

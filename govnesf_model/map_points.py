@@ -54,6 +54,12 @@ class SurfacePoints:
         return len(self.xyz)
 
     @property
+    def row_bytes(self) -> int:
+        """Memory of one point; nearly all of it is the feature."""
+        position_to_order = 4 * (3 + 3 + 1 + 1 + 1) + 2 + 8 + 8
+        return position_to_order + self.features.shape[1] * self.features.element_size()
+
+    @property
     def bytes(self) -> int:
         """Memory held by the points."""
         arrays = (self.xyz, self.rgb, self.weight, self.misses, self.confidence, self.views)

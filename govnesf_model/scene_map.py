@@ -38,6 +38,7 @@ from govnesf_model.vlm.base import DenseEncoder
 __all__ = ["Keyframe", "KeyframeReport", "MapConfig", "MapSnapshot", "SceneMap"]
 
 _FUSE_CHUNK = 8192
+_POINT_SHARE = 0.5  # of the map's memory may be surface points
 _RENDERED_TOLERANCE = 3.0  # rendered depth is that much less exact than measured depth
 
 
@@ -298,7 +299,10 @@ class SceneMap:
         """Drop points that are gone or too many; return `visible` in the new numbering."""
         points = self._points
         gone = points.vanished()
-        excess = len(points) - int(gone.sum()) - self.config.max_points
+        # Features may be long: points leave room for keyframes whatever the encoder.
+        affordable = int(_POINT_SHARE * self.config.memory_mib * 2**20 / points.row_bytes)
+        limit = min(self.config.max_points, affordable)
+        excess = len(points) - int(gone.sum()) - limit
         if excess > 0:
             least = np.argsort(points.weight + 1e6 * gone, kind="stable")[:excess]
             gone[least] = True

@@ -23,7 +23,7 @@ from govnesf_model.pointcloud_io import write_ply
 from govnesf_model.query import Query, QueryAnswer, answer, encode_query
 from govnesf_model.scene_map import MapConfig, SceneMap
 from govnesf_model.segmentation import mask_of_keyframe, score_features
-from govnesf_model.vlm import load_vlm
+from govnesf_model.vlm import VLM_HELP, load_vlm
 
 MAX_KEYFRAMES = 128  # offline there is no hurry, but memory still has an end
 SHEET_PHOTOS = 8
@@ -53,7 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def add_map_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of every command that builds a map."""
-    parser.add_argument("--vlm", default="embedded", help="open-vocabulary encoder")
+    parser.add_argument("--vlm", default="embedded", help=VLM_HELP)
     parser.add_argument(
         "--checkpoint", default="small", help="field: a name or a .safetensors file"
     )

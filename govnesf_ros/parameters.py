@@ -109,7 +109,10 @@ class MapperSettings:
     )
     checkpoint: str = setting("small", "The field: a shipped name or the path of a checkpoint.")
     vlm: str = setting(
-        "embedded", "The open-vocabulary encoder, as govnesf_model.vlm.load_vlm takes it."
+        "embedded",
+        "The open-vocabulary encoder: embedded, embedded:PATH, open_clip:MODEL/PRETRAINED or "
+        "lseg:PATH, with options as in open_clip:ViT-B-16/laion2b_s34b_b88k?resize=448&stride=8; "
+        "docs/encoders.md compares them.",
     )
 
     max_keyframes: int = setting(64, "Keyframes held in the map.", limits=(2, 4096))

@@ -38,7 +38,7 @@ MAPPER_ARGUMENTS = {
     "depth": "auto, required or off",
     "reliable_images": "true or false; empty: true for all but a live camera",
     "device": "auto, cpu or cuda:N",
-    "vlm": "open-vocabulary encoder",
+    "vlm": "open-vocabulary encoder: embedded, open_clip:MODEL/PRETRAINED, lseg:PATH",
     "checkpoint": "field: a shipped name or a path",
 }
 

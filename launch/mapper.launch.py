@@ -17,7 +17,7 @@ OVERRIDES = {
     "depth": "auto, required or off",
     "reliable_images": "true or false",
     "device": "auto, cpu or cuda:N",
-    "vlm": "open-vocabulary encoder",
+    "vlm": "open-vocabulary encoder: embedded, open_clip:MODEL/PRETRAINED, lseg:PATH",
     "checkpoint": "field: a shipped name or a path",
 }
 

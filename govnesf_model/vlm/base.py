@@ -10,10 +10,13 @@ A feature map at stride s holds, at index i, the image position u = s * i + (s -
 cameras.py.
 """
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -45,6 +48,8 @@ class DenseEncoder(Protocol):
             preprocessing); whoever caches features files them under it.
         dim: length of a feature.
         stride: image pixels per cell of the feature map.
+        long_side: pixels of the long side beyond which an image is better scaled down before it is
+            encoded, because things then look as in training; None where any size is as good.
         logit_scale: inverse temperature of the softmax that turns cosines into probabilities.
         default_threshold: probability from which on a text counts as found.
         default_contrast: words that stand for "something else".
@@ -54,6 +59,7 @@ class DenseEncoder(Protocol):
     key: str
     dim: int
     stride: int
+    long_side: int | None
     logit_scale: float
     default_threshold: float
     default_contrast: tuple[str, ...]
@@ -75,6 +81,11 @@ class DenseEncoder(Protocol):
         ...
 
 
+def all_covered(texts: Sequence[str]) -> list[TextCoverage]:
+    """Return the `coverage` of an encoder that was taught from captions: nothing is unknown."""
+    return [TextCoverage(text, None, 1.0, True) for text in texts]
+
+
 def coverage_warning(coverage: TextCoverage) -> str | None:
     """Return the sentence that the user is owed about an uncovered text, else None."""
     if coverage.covered:
@@ -85,3 +96,43 @@ def coverage_warning(coverage: TextCoverage) -> str | None:
         f"{nearest if coverage.nearest else ''}: take its answers as a guess, or use an encoder "
         "that knows more words"
     )
+
+
+def as_images(rgb: Tensor, device: torch.device | str) -> Float[Tensor, "b 3 h w"]:
+    """Return images in single precision on a device.
+
+    Raises:
+        ValueError: they have no pixels.
+    """
+    if rgb.shape[-1] < 1 or rgb.shape[-2] < 1:
+        raise ValueError(f"an image of shape {tuple(rgb.shape)} has no pixels")
+    return rgb.to(device, torch.float32)
+
+
+def encoder_key(name: str, *parts: object) -> str:
+    """Return a `key`: the encoder's name and 12 hex digits over all that features depend on."""
+    return f"{name}-{digest_of(*parts)[:12]}"
+
+
+def digest_of(*parts: object) -> str:
+    """Return a sha256 over values that JSON or `str` can tell apart, in hexadecimal."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def tensors_digest(
+    tensors: Mapping[str, Tensor], progress: Callable[[int], object] | None = None
+) -> str:
+    """Return a sha256 over names, shapes and values in single precision, in hexadecimal.
+
+    Args:
+        tensors: name -> weights; their order does not matter.
+        progress: called with the bytes read after every tensor.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().to("cpu", torch.float32).contiguous()
+        digest.update(f"{name} {list(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).numpy().data)
+        if progress is not None:
+            progress(tensors[name].numel() * tensors[name].element_size())
+    return digest.hexdigest()

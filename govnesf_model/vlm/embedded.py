@@ -58,6 +58,7 @@ class EmbeddedEncoder:
     """A `DenseEncoder` (base.py) on the CPU or a GPU."""
 
     stride = STRIDE
+    long_side = 480
 
     def __init__(
         self,

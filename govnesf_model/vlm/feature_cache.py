@@ -1,21 +1,76 @@
-"""Text features on disk, one small file a text, found by hash.
+"""Features of texts are computed once: they are kept in memory and on disk.
 
-A file holds a checksum and float32 values. It is written under another name and renamed, so that a
-reader sees all of it or nothing. The cache may be deleted at any time; a damaged file, a folder
-that cannot be written or a full disk cost time, never an answer.
+    known = CachedTexts(dim=384, disk=lambda: FeatureCache("text", "model-1", 384))
+    features = known.encode(["mug", "wooden table"], compute)     # [2, 384]
+
+On disk each text has one small file, found by hash. A file holds a checksum and float32 values. It
+is written under another name and renamed, so that a reader sees all of it or nothing. The cache may
+be deleted at any time; a damaged file, a folder that cannot be written or a full disk cost time,
+never an answer.
 """
 
 import hashlib
 import os
 import tempfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+MAX_CHARACTERS = 8192  # far beyond any context; a megabyte of text must not cost seconds
+
+
+class CachedTexts:
+    """Features of texts by an encoder that is slow.
+
+    Args:
+        dim: length of a feature.
+        disk: opens the cache on disk; asked when a text is first met that memory does not hold.
+            None keeps everything off the disk.
+    """
+
+    def __init__(self, dim: int, disk: "Callable[[], FeatureCache] | None") -> None:
+        self.dim = dim
+        self._open_disk = disk
+        self._disk: FeatureCache | None = None
+        self._memory: dict[str, Tensor] = {}
+
+    def encode(
+        self, texts: Sequence[str], compute: Callable[[list[str]], Mapping[str, Tensor]]
+    ) -> Float[Tensor, "t d"]:
+        """Return features of texts on the CPU.
+
+        Any string is accepted: white space is collapsed, what is not valid Unicode is replaced.
+
+        Args:
+            texts: the texts, repeats allowed.
+            compute: clean texts, all different -> the feature of each, on the CPU.
+        """
+        clean = [clean_text(text) for text in texts]
+        missing = sorted(set(clean) - self._memory.keys())
+        if missing and self._open_disk is not None:
+            self._disk = self._disk or self._open_disk()
+            self._memory.update(self._disk.read(missing))
+            missing = [text for text in missing if text not in self._memory]
+        if missing:
+            computed = compute(missing)
+            self._memory.update(computed)
+            if self._disk is not None:
+                self._disk.write(computed)
+        if not clean:
+            return torch.zeros(0, self.dim)
+        return torch.stack([self._memory[text] for text in clean])
+
+
+def clean_text(text: str) -> str:
+    """Return a text cut to a sane length, valid Unicode, with single spaces."""
+    # Lone surrogates (bytes that were no UTF-8) would make tokenizers and the hash fail.
+    text = text[:MAX_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
+    return " ".join(text.split())
 
 
 def cache_dir() -> Path:

@@ -25,21 +25,20 @@ network was trained with exactly this softmax at this temperature, so that 0.5 m
 than all else together".
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from govnesf_model.vlm.base import TextCoverage
+from govnesf_model.vlm.base import TextCoverage, all_covered, as_images, encoder_key
 from govnesf_model.vlm.lseg_checkpoint import HOW_TO_GET, LSegWeights, read_weights
 from govnesf_model.vlm.lseg_recipe import RECIPES, pool
 from govnesf_model.vlm.lseg_text import tokenize
-from govnesf_model.vlm.open_clip_contrast import contrast_words
-from govnesf_model.vlm.open_clip_text import PromptedTexts
+from govnesf_model.vlm.open_contrast import contrast_words
+from govnesf_model.vlm.prompted_texts import PromptedTexts
 from govnesf_model.vlm.spec import parse_spec
 
 REVISION = 1  # of how images and texts are prepared here; part of the key
@@ -47,6 +46,7 @@ OPTIONS = {"recipe": "plain", "stride": 4, "prompt": "bare", "precision": "fp32"
 PROMPTS = {"bare": "{}", "scene": "a {} in a scene"}
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 LOGIT_SCALE = 1 / 0.07  # a constant of the published network: it is not in the checkpoint
+LONG_SIDE = 640  # pixels; trained on images of 520, and time and memory grow fast beyond
 CONTRAST = ("other", "wall", "floor", "ceiling")
 
 
@@ -63,6 +63,7 @@ class LSegEncoder:
     """
 
     name = "lseg"
+    long_side = LONG_SIDE
     logit_scale = LOGIT_SCALE
     default_threshold = 0.5
     default_contrast = CONTRAST
@@ -83,9 +84,9 @@ class LSegEncoder:
         self.recipe = RECIPES[recipe]
         self.precision = PRECISIONS[precision]
         self.network, text = weights.build(self.device)
-        parts = [REVISION, weights.digest, recipe, stride, prompt, precision]
-        digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-        self.key = f"{self.name}-{digest[:12]}"
+        self.key = encoder_key(
+            self.name, REVISION, weights.digest, recipe, stride, prompt, precision
+        )
         self._template = PROMPTS[prompt]
         # Prompts are made here, because "other" has none; texts are cached by their whole sentence.
         cache = f"lseg-{weights.digest[:16]}"
@@ -98,9 +99,7 @@ class LSegEncoder:
         OpenScene's sum of two unit features is brought to unit norm here, as everything that uses
         an encoder expects; lseg_recipe.py has the sum itself.
         """
-        if rgb.shape[-1] < 1 or rgb.shape[-2] < 1:
-            raise ValueError(f"an image of shape {tuple(rgb.shape)} has no pixels")
-        images = rgb.to(self.device, torch.float32)
+        images = as_images(rgb, self.device)
         # One by one: the activations of an image are large, and a batch gains nothing from a
         # network of this size.
         return torch.cat([self._encode(image[None]) for image in images])
@@ -111,13 +110,11 @@ class LSegEncoder:
 
     def coverage(self, texts: Sequence[str]) -> list[TextCoverage]:
         """Return "covered" for every text: CLIP's text tower has no list of words."""
-        return [TextCoverage(text, None, 1.0, True) for text in texts]
+        return all_covered(texts)
 
     def contrast_for(self, texts: Sequence[str], extra: Sequence[str] = ()) -> tuple[str, ...]:
-        """Return the words to score texts against, conflicts removed."""
-        own = {text.strip().lower() for text in texts}
-        default = [word for word in self.default_contrast if word not in own]
-        return contrast_words(texts, extra, default)
+        """Return the words to score texts against: see open_contrast.py."""
+        return contrast_words(texts, extra, self.default_contrast)
 
     def _encode(self, image: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 d hs ws"]:
         with torch.autocast(
@@ -137,7 +134,7 @@ def load_lseg(argument: str, device: torch.device | str = "cpu") -> LSegEncoder:
     Args:
         argument: path of the published checkpoint or of what `govnesf vlm convert lseg` made of it,
             with options behind it.
-        device: where the networks run; "auto" takes a GPU when there is one.
+        device: where the networks run.
 
     Raises:
         FileNotFoundError: no such file; the message says where to get it.
@@ -146,11 +143,9 @@ def load_lseg(argument: str, device: torch.device | str = "cpu") -> LSegEncoder:
     path, options = parse_spec(argument, OPTIONS)
     if not path:
         raise ValueError(f"lseg: needs the path of its weights: {HOW_TO_GET}")
-    if str(device) == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     # Told before a gigabyte is read.
     _check_options(**options, device=torch.device(device))
-    return LSegEncoder(read_weights(path), device, **options)
+    return LSegEncoder(read_weights(Path(path).expanduser()), device, **options)
 
 
 def _check_options(

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from govnesf_model.vlm.base import tensors_digest
 from govnesf_model.vlm.lseg_network import LSegConfig, LSegNetwork
 from govnesf_model.vlm.lseg_pickle import PickleRefused, read_state_dict
 from govnesf_model.vlm.lseg_text import LSegText
@@ -282,19 +283,13 @@ def _shapes(tensors: Mapping[str, Tensor]) -> Shapes:
 
 
 def _digest(tensors: Mapping[str, Tensor], source: str, progress: Progress | None = None) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        value = tensors[name].detach().to(torch.float32).contiguous()
+    for name, value in tensors.items():
         if not value.isfinite().all():
             raise LSegCheckpointError(
                 f"{name} in {source} holds values that are not finite: the file is damaged, or "
                 "half precision cannot hold it"
             )
-        digest.update(f"{name} {list(value.shape)}\n".encode())
-        digest.update(value.numpy().tobytes() if value.dim() == 0 else value.numpy().data)
-        if progress is not None:
-            progress(tensors[name].numel() * tensors[name].element_size())
-    return digest.hexdigest()
+    return tensors_digest(tensors, progress)
 
 
 def file_sha256(path: str | Path, progress: Progress | None = None) -> str:

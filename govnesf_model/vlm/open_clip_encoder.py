@@ -7,8 +7,6 @@ How places get features: open_clip_towers.py; how files are found and read: open
 docs/encoders.md tells users about the options.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, fields
@@ -19,9 +17,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from govnesf_model.cameras import sample_map
-from govnesf_model.vlm.base import TextCoverage
-from govnesf_model.vlm.open_clip_contrast import DEFAULT_CONTRAST, contrast_words
-from govnesf_model.vlm.open_clip_text import PromptedTexts
+from govnesf_model.vlm.base import (
+    TextCoverage,
+    all_covered,
+    as_images,
+    digest_of,
+    encoder_key,
+)
 from govnesf_model.vlm.open_clip_towers import Tower, tower_of
 from govnesf_model.vlm.open_clip_weights import (
     NORMALIZATIONS,
@@ -34,11 +36,14 @@ from govnesf_model.vlm.open_clip_weights import (
     read_weights,
     tokenizer_of,
 )
+from govnesf_model.vlm.open_contrast import DEFAULT_CONTRAST, contrast_words
+from govnesf_model.vlm.prompted_texts import PromptedTexts
 from govnesf_model.vlm.prompts import templates
 from govnesf_model.vlm.sliding_window import encode_in_windows
 from govnesf_model.vlm.spec import parse_spec
 
 RECIPE = 1  # raise it when the same options and weights would give other features
+LONG_SIDE = 640  # pixels; windows of a few hundred pixels still show whole things in it
 MAX_SIDE = 8192  # pixels after resizing; beyond it a slip of the pen, not an image
 
 
@@ -118,6 +123,8 @@ class OpenClipEncoder:
         self.options = options
         self.dim = texts.dim
         self.stride = options.stride or tower.stride
+        # With `resize` images are scaled here, from all their pixels.
+        self.long_side = None if options.resize else LONG_SIDE
         self.logit_scale = options.logit_scale or logit_scale
         self.dtype = dtype
         self.device = device
@@ -132,9 +139,7 @@ class OpenClipEncoder:
         Borders are replicated, right and below, up to a whole cell.
         """
         height, width = rgb.shape[-2:]
-        if height < 1 or width < 1:
-            raise ValueError(f"an image of shape {tuple(rgb.shape)} has no pixels")
-        images = self._scaled(rgb.to(self.device, torch.float32))
+        images = self._scaled(as_images(rgb, self.device))
         scaled = images.shape[-2:]
         below, right = (-side % self.tower.stride for side in scaled)
         images = F.pad((images - self._mean) / self._std, (0, right, 0, below), mode="replicate")
@@ -163,10 +168,10 @@ class OpenClipEncoder:
 
     def coverage(self, texts: Sequence[str]) -> list[TextCoverage]:
         """Return that every text is covered: there is no list of taught names."""
-        return [TextCoverage(text, None, 1.0, True) for text in texts]
+        return all_covered(texts)
 
     def contrast_for(self, texts: Sequence[str], extra: Sequence[str] = ()) -> tuple[str, ...]:
-        """Return the words to score texts against: see open_clip_contrast.py."""
+        """Return the words to score texts against: see open_contrast.py."""
         return contrast_words(texts, extra)
 
     def _scaled(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 hr wr"]:
@@ -254,11 +259,10 @@ def load_open_clip(argument: str, device: torch.device | str = "cpu") -> OpenCli
 
     stated = pretrained.normalization or NORMALIZATIONS["openai"]
     normalization = NORMALIZATIONS.get(options.normalization, stated)
-    of_texts = _digest(weights, config, chosen)
-    of_images = _digest(RECIPE, of_texts, normalization, str(dtype), asdict(options))
+    of_texts = digest_of(weights, config, chosen)
     return OpenClipEncoder(
         name=f"open_clip:{argument}",
-        key=f"open_clip-{of_images[:12]}",
+        key=encoder_key("open_clip", RECIPE, of_texts, normalization, str(dtype), asdict(options)),
         tower=tower,
         texts=PromptedTexts(
             model, tokenizer, chosen, config["embed_dim"], f"open_clip-{of_texts[:16]}"
@@ -282,7 +286,3 @@ def _dtype(precision: str, device: torch.device) -> torch.dtype:
     if precision == "fp16" and device.type == "cpu":
         raise ValueError("precision=fp16 needs a GPU: leave the option away to compute in fp32")
     return known[precision]
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

@@ -6,7 +6,6 @@ a file. Files are read by this module, never by a free unpickler: `.safetensors`
 """
 
 import difflib
-import hashlib
 import json
 import pickle
 import zipfile
@@ -20,6 +19,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import govnesf_model.torchvision_guard  # noqa: F401  open_clip imports torchvision
+
+# isort: split
+from govnesf_model.vlm.base import tensors_digest
 
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".npz")
 EXAMPLE = "open_clip:ViT-B-16/laion2b_s34b_b88k"
@@ -75,6 +77,8 @@ def find_pretrained(argument: str) -> Pretrained:
     import open_clip
 
     model, _, weights = argument.partition("/")
+    if not model:
+        raise ValueError(f"open_clip: needs a model and its weights: write it like {EXAMPLE}")
     known = open_clip.list_models()
     if model not in known:
         lower = {name.lower(): name for name in known}
@@ -241,17 +245,7 @@ def fill(network: nn.Module, state: dict[str, Tensor], pretrained: Pretrained) -
             f"{f' (and {len(lines) - 1} more)' if len(lines) > 1 else ''}: name the architecture "
             f"that they were trained for, like open_clip:ViT-L-14/{pretrained.label}"
         ) from error
-    return weights_digest(network)
-
-
-def weights_digest(network: nn.Module) -> str:
-    """Return a sha256 over names, shapes and values of all weights."""
-    digest = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy())
-    return digest.hexdigest()
+    return tensors_digest(network.state_dict())
 
 
 def _looks_like_path(text: str) -> bool:

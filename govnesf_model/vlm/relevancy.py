@@ -20,9 +20,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
-from govnesf_model.vlm import DenseEncoder, coverage_warning, load_vlm
-
-LONG_SIDE = 480  # pixels; larger images are scaled down before encoding, things look as in training
+from govnesf_model.segmentation import score_features, upsample_scores
+from govnesf_model.vlm import VLM_HELP, DenseEncoder, coverage_warning, load_vlm
 
 
 def relevancy(
@@ -30,33 +29,29 @@ def relevancy(
     rgb: UInt8[np.ndarray, "h w 3"],
     texts: Sequence[str],
     contrast: Sequence[str] = (),
-    long_side: int = LONG_SIDE,
 ) -> Float[Tensor, "t h w"]:
     """Return the probability of each text at each pixel of an RGB image.
+
+    An image longer than the encoder's `long_side` is scaled down to it before it is encoded.
 
     Args:
         vlm: the encoder.
         rgb: the image.
         texts: what is looked for; they compete with each other.
         contrast: words to score against besides the encoder's own.
-        long_side: the image is scaled down to this before encoding; never up.
     """
-    height, width = rgb.shape[:2]
-    factor = min(1.0, long_side / max(height, width))
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA) if factor < 1 else rgb
+    small = _scaled_down(rgb, vlm.long_side)
     image = torch.from_numpy(np.array(small)).permute(2, 0, 1)[None].float() / 255.0
-    features = vlm.encode_images(image)  # [1, d, hs, ws]
+    features = vlm.encode_images(image)[0].permute(1, 2, 0)  # [hs, ws, d]
     rows = vlm.encode_texts([*texts, *vlm.contrast_for(texts, contrast)])
-    cosines = torch.einsum("bdhw,td->bthw", features, rows)
-    # A map of ceil(size / stride) cells covers that many cells' pixels: enlarge those, then cut.
-    covered = [n * vlm.stride for n in cosines.shape[-2:]]
-    scores = F.softmax(vlm.logit_scale * cosines, dim=1)[:, : len(texts)]
-    scores = F.interpolate(scores, size=covered, mode="bilinear", align_corners=False)
-    scores = scores[..., : size[1], : size[0]]
-    if factor < 1:
-        scores = F.interpolate(scores, size=(height, width), mode="bilinear", align_corners=False)
-    return scores[0].cpu()
+    wanted, others = rows.split([len(texts), len(rows) - len(texts)])
+    scores = score_features(features.flatten(0, 1), wanted, others, vlm.logit_scale)
+    scores = scores.unflatten(0, features.shape[:2])
+    scores = upsample_scores(scores, vlm.stride, small.shape[1], small.shape[0])
+    if small is not rgb:
+        shape = rgb.shape[:2]
+        scores = F.interpolate(scores[None], shape, mode="bilinear", align_corners=False)[0]
+    return scores.cpu()
 
 
 def overlay(
@@ -92,19 +87,15 @@ def add_relevancy_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
     parser.add_argument("--text", action="append", required=True, dest="texts", metavar="T")
     parser.add_argument("--contrast", action="append", default=[], metavar="C")
-    parser.add_argument("--vlm", default="embedded", help="the encoder (default: %(default)s)")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--vlm", default="embedded", help=VLM_HELP)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     parser.add_argument("--out", type=Path, required=True, help="folder for .npz and .png")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; 0 when every image was scored."""
-    try:
-        vlm = load_vlm(args.vlm, args.device)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    vlm = load_vlm(args.vlm, args.device)
     for coverage in vlm.coverage(args.texts):
         warning = coverage_warning(coverage)
         if warning:
@@ -130,6 +121,17 @@ def run(args: argparse.Namespace) -> int:
         picture = overlay(rgb, scores, args.texts, vlm.default_threshold)
         cv2.imwrite(str(args.out / f"{name}.png"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     return 1 if failed else 0
+
+
+def _scaled_down(
+    rgb: UInt8[np.ndarray, "h w 3"], long_side: int | None
+) -> UInt8[np.ndarray, "_ _ 3"]:
+    height, width = rgb.shape[:2]
+    factor = (long_side or np.inf) / max(height, width)
+    if factor >= 1:
+        return rgb
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
 
 
 def _output_names(images: Sequence[Path]) -> list[str]:

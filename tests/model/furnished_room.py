@@ -44,9 +44,10 @@ class ColorEncoder:
     Words that are no name are covered by nothing and have a feature of their own.
     """
 
-    name = "color"
+    name = key = "color"
     dim = len(NAMES) + 1
     stride = 4
+    long_side = None
     logit_scale = 20.0
     default_threshold = 0.5
     default_contrast = NAMES

@@ -48,6 +48,22 @@ def test_version_and_help_do_not_wait_for_torch():
         (("segment", "ROOM", "--text", " ", "--out", "/tmp/x"), "text 1 is empty"),
         (("segment", "ROOM", "--text", "mug", "--out", "/tmp/x", "--vlm", "magic"), "no encoder"),
         (("segment", "ROOM", "--text", "a", "--out", "/tmp/x", "--voxel-size", "0"), "voxel-size"),
+        (
+            ("segment", "ROOM", "--text", "a", "--out", "/tmp/x", "--vlm", "lseg:/no/such"),
+            "there are no LSeg weights at /no/such: get demo_e200.ckpt",
+        ),
+        (
+            ("evaluate", "ROOM", "--task", "3d", "--json", "/tmp/x.json", "--vlm", "lseg:/no/such"),
+            "there are no LSeg weights at /no/such: get demo_e200.ckpt",
+        ),
+        (
+            ("relevancy", "x.png", "--text", "a", "--out", "/tmp/x", "--vlm", "lseg:/no/such"),
+            "there are no LSeg weights at /no/such: get demo_e200.ckpt",
+        ),
+        (
+            ("relevancy", "x.png", "--text", "a", "--out", "/tmp/x", "--vlm", "openclip:V/x"),
+            "there is no encoder 'openclip:V/x': did you mean open_clip:V/x?",
+        ),
         (("evaluate", "/nowhere", "--task", "3d", "--json", "/tmp/x.json"), "not a folder"),
         (("evaluate", "ROOM", "--task", "4d", "--json", "/tmp/x.json"), "invalid choice"),
         (("dance",), "invalid choice"),

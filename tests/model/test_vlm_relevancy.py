@@ -1,22 +1,18 @@
 """`govnesf relevancy` end to end on files."""
 
-import argparse
-
 import cv2
 import numpy as np
 import pytest
 import torch
+from furnished_room import NAMES, ColorEncoder, room_frames
 
+from govnesf_model.cli import main
 from govnesf_model.vlm import load_vlm
-from govnesf_model.vlm.cli import add_relevancy_parser
-from govnesf_model.vlm.relevancy import LONG_SIDE, relevancy
+from govnesf_model.vlm.relevancy import relevancy
 
 
 def command(*words) -> int:
-    parser = argparse.ArgumentParser()
-    add_relevancy_parser(parser.add_subparsers())
-    args = parser.parse_args(["relevancy", *map(str, words)])
-    return args.run(args)
+    return main(["relevancy", *map(str, words)])
 
 
 @pytest.fixture
@@ -70,7 +66,28 @@ def test_an_unknown_encoder_is_an_error(image, tmp_path, capsys):
 
 def test_large_images_are_scaled_down_but_answered_in_full():
     vlm = load_vlm("embedded", "cpu")
-    rgb = np.zeros((2 * LONG_SIDE // 3, 2 * LONG_SIDE, 3), np.uint8)
+    rgb = np.zeros((2 * vlm.long_side // 3, 2 * vlm.long_side, 3), np.uint8)
     scores = relevancy(vlm, rgb, ["mug"])
     assert scores.shape == (1, *rgb.shape[:2])
     assert torch.isfinite(scores).all()
+
+
+@pytest.mark.parametrize(("long_side", "encoded"), [(None, (96, 160)), (80, (48, 80))])
+def test_the_encoder_says_how_large_an_image_it_wants(long_side, encoded):
+    """Colours are known exactly, so the answer is the label image whatever the size inside."""
+    frame = room_frames(1, 160, 96)[0]
+    vlm = SizedEncoder(long_side)
+    scores = relevancy(vlm, frame.rgb, ["table", "floor"])
+    assert vlm.seen == [encoded]
+    for text, score in zip(["table", "floor"], scores, strict=True):
+        truth = frame.label == NAMES.index(text) + 1
+        assert ((score.numpy() > 0.5) == truth).mean() > 0.9
+
+
+class SizedEncoder(ColorEncoder):
+    def __init__(self, long_side):
+        self.long_side, self.seen = long_side, []
+
+    def encode_images(self, rgb):
+        self.seen.append(tuple(rgb.shape[-2:]))
+        return super().encode_images(rgb)

@@ -1,4 +1,4 @@
-"""Contrast words of the `open_clip:` encoder.
+"""Contrast words of encoders that no list of words was taught: `open_clip:` and `lseg:`.
 
 The rules are those of contrast.py. There "the same thing" is told by the cosine of two texts; in
 CLIP's space that says little, for "a photo of a dog" and "a photo of a cat" are about as alike as

@@ -1,6 +1,6 @@
 import pytest
 
-from govnesf_model.vlm.open_clip_contrast import DEFAULT_CONTRAST, contrast_words
+from govnesf_model.vlm.open_contrast import DEFAULT_CONTRAST, contrast_words
 
 
 def test_an_unrelated_query_is_scored_against_all_of_them():

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from open_clip_models import random_model
 
-from govnesf_model.vlm.open_clip_text import PromptedTexts
+from govnesf_model.vlm.prompted_texts import PromptedTexts
 
 TEMPLATES = ("a photo of a {}.", "the {}")
 
