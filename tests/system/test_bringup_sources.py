@@ -78,6 +78,7 @@ def test_a_real_bag_becomes_a_map_and_no_image_is_lost_without_a_reason(
     [
         (["-p", "checkpoint:=/nowhere/field.safetensors"], 1, "/nowhere/field.safetensors"),
         (["-p", "vlm:=telepathy"], 1, "there is no encoder 'telepathy'"),
+        (["-p", "vlm:=lseg:/nowhere/lseg.ckpt"], 1, "no LSeg weights at /nowhere/lseg.ckpt: get"),
         (["-p", "device:=cuda:7"], 1, "'device' is 'cuda:7'"),
         (["-p", "depth:=perhaps"], 2, "expected one of: auto, required, off"),
         (["-p", "voxel_size:=1"], 2, "a number with a decimal point"),
