@@ -57,19 +57,27 @@ class Mesh:
 
     def moved(self, yaw=0.0, to=(0.0, 0.0, 0.0)) -> "Mesh":
         """Return the mesh turned about z by `yaw` (radians), then shifted."""
+        shift = np.asarray(to, np.float32)
+        if yaw == 0:
+            out = replace(self, points=self.points + shift)
+            # Rounding is monotonic: the box of moved points is the moved box, to the last bit.
+            for corner in ("low", "high"):
+                if corner in self.__dict__:
+                    out.__dict__[corner] = self.__dict__[corner] + shift
+            return out
         c, s = np.cos(yaw), np.sin(yaw)
-        R = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]], np.float32)
-        shifted = self.points @ R.T + np.asarray(to, np.float32)
-        return replace(self, points=shifted.astype(np.float32), normals=self.normals @ R.T)
+        R = np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]], np.float32)
+        points = self.points.reshape(-1, 3) @ R + shift
+        normals = self.normals.reshape(-1, 3) @ R
+        return replace(self, points=points.reshape(-1, 3, 3), normals=normals.reshape(-1, 3, 3))
 
     def transformed(self, A, b) -> "Mesh":
         """Return the mesh under x -> A x + b; normals go by the inverse transpose."""
-        points = (self.points @ np.asarray(A, np.float32).T + np.asarray(b, np.float32)).astype(
-            np.float32
-        )
-        normals = self.normals @ np.linalg.inv(A).astype(np.float32)
+        A, b = np.asarray(A, np.float32), np.asarray(b, np.float32)
+        points = self.points.reshape(-1, 3) @ A.T + b
+        normals = self.normals.reshape(-1, 3) @ np.linalg.inv(A).astype(np.float32)
         normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
-        return replace(self, points=points, normals=normals.astype(np.float32))
+        return replace(self, points=points.reshape(-1, 3, 3), normals=normals.reshape(-1, 3, 3))
 
 
 def join(meshes: list[Mesh]) -> Mesh:

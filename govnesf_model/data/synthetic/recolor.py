@@ -6,6 +6,7 @@ import numpy as np
 
 from govnesf_model.data.synthetic import materials
 from govnesf_model.data.synthetic.mesh import Material, Mesh, box_projection
+from govnesf_model.data.synthetic.vectors import cross, dot
 
 
 def tinted(mesh: Mesh, color: tuple[float, float, float]) -> Mesh:
@@ -18,9 +19,11 @@ def tinted(mesh: Mesh, color: tuple[float, float, float]) -> Mesh:
         level = float(np.clip(mean / average, 0.35, 1.6))
         texture = m.texture
         if texture is not None:
-            gray = texture[..., :3].mean(-1, keepdims=True)
-            gray = np.clip(gray / max(gray.mean(), 1.0), 0.5, 1.5) * 170
-            texture = np.concatenate([gray.repeat(3, -1).astype(np.uint8), texture[..., 3:]], -1)
+            r, g, b = texture[..., :3].transpose(2, 0, 1).astype(np.float32)
+            gray = (r + g + b) / 3
+            gray = np.clip(gray / max(float(gray.mean()), 1.0), 0.5, 1.5) * 170
+            texture = texture.copy()
+            texture[..., :3] = gray.astype(np.uint8)[..., None]
         gain = level / float(np.mean((170 / 255) ** 2.2)) if texture is not None else level
         out.append(replace(m, color=tuple(min(c * gain, 2.5) for c in color), texture=texture))
     return replace(mesh, materials=out)
@@ -56,15 +59,19 @@ def material_albedo(m: Material) -> np.ndarray:
     color = np.asarray(m.color, float)
     if m.texture is None:
         return color
-    solid = m.texture[..., 3] > 127
-    pixels = m.texture[..., :3][solid] if solid.any() else m.texture[..., :3].reshape(-1, 3)
-    return color * materials.to_linear(pixels).mean(0)
+    pixels = m.texture.reshape(-1, 4)
+    solid = pixels[:, 3] > 127
+    if solid.any() and not solid.all():
+        pixels = pixels[solid]
+    counts = np.stack([np.bincount(pixels[:, k], minlength=256) for k in range(3)])
+    return color * (counts @ materials.to_linear(np.arange(256))) / len(pixels)
 
 
 def areas(mesh: Mesh) -> np.ndarray:
     """Return the area of every triangle."""
-    p = mesh.points
-    return np.linalg.norm(np.cross(p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]), axis=-1) / 2
+    a, b, c = (mesh.points[:, k].T for k in range(3))
+    normal = cross(b - a, c - a)
+    return np.sqrt(dot(normal, normal)) / 2
 
 
 def _has_holes(m: Material) -> bool:

@@ -1,84 +1,122 @@
-"""Textures of a whole room, sampled by material with mipmaps."""
+"""Textures of a whole room in one atlas with mipmaps, sampled by material."""
 
 import cv2
 import numpy as np
+from jaxtyping import Float, Int, UInt8, UInt16
 
 from govnesf_model.data.synthetic.mesh import Material
 
+LEVELS = 6
+MAX_ROWS = 32_000  # OpenCV's remap wants images below 32768 rows and columns
+_LINEAR = np.rint((np.arange(256) / 255) ** 2.2 * 65535).astype(np.uint16)
+_ALPHA = (np.arange(256) * 257).astype(np.uint16)
+
 
 class Skin:
-    """All textures of a room in one array with mipmaps, sampled by material."""
+    """All textures of a room, linear, each with its mipmaps side by side in a strip of the atlas.
+
+    Every level has a border of one wrapped pixel, so that bilinear samples repeat without seams.
+    """
 
     def __init__(self, materials: list[Material]):
-        self.color = np.array([m.color for m in materials], np.float32)
+        self.color = np.array([m.color for m in materials], np.float32).reshape(-1, 3).T.copy()
         self.emission = np.array([m.emission for m in materials], np.float32)
         self.gloss = np.array([m.gloss for m in materials], np.float32)
         self.opacity = np.array([m.opacity for m in materials], np.float32)
-        self.levels = 6
-        known: dict[int, int] = {}
-        chunks, rows = [], []
-        at = 0
-        self.slot = np.full(len(materials), -1)
-        for i, m in enumerate(materials):
-            if m.texture is None:
-                continue
-            if id(m.texture) not in known:
-                known[id(m.texture)] = len(rows)
-                image, row = m.texture, []
-                for _ in range(self.levels):
-                    h, w = image.shape[:2]
-                    row.append((at, w, h))
-                    linear = (image.astype(np.float32) / 255) ** ([2.2, 2.2, 2.2, 1.0])
-                    chunks.append(linear.reshape(-1, 4).astype(np.float32))
-                    at += h * w
-                    image = cv2.resize(
-                        image, (max(w // 2, 1), max(h // 2, 1)), interpolation=cv2.INTER_AREA
-                    )
-                rows.append(row)
-            self.slot[i] = known[id(m.texture)]
-        self.texels = np.concatenate(chunks) if chunks else np.zeros((1, 4), np.float32)
-        self.table = np.array(rows, np.int64).reshape(-1, self.levels, 3)
-        self.base = (
-            np.array([t[0][1] for t in rows], np.float32) if rows else np.zeros(1, np.float32)
-        )
+        textures = {id(m.texture): m.texture for m in materials if m.texture is not None}
+        number = {key: i for i, key in enumerate(textures)}
+        self.slot = np.array([number.get(id(m.texture), -1) for m in materials], np.int32)
+        self._place(list(textures.values()))
 
-    def sample(self, material, uv, footprint) -> tuple[np.ndarray, np.ndarray]:
+    def _place(self, textures: list[UInt8[np.ndarray, "h w 4"]]) -> None:
+        """Lay strips out in columns and fill the atlas."""
+        x = y = widest = 0
+        starts, height = [], 1
+        for texture in textures:
+            h, w = texture.shape[:2]
+            if y + h + 2 > MAX_ROWS:
+                x, y, widest = x + widest, 0, 0
+            starts.append((x, y))
+            y += h + 2
+            widest = max(widest, sum(max(w >> k, 1) + 2 for k in range(LEVELS)))
+            height = max(height, y)
+        self.atlas = np.zeros((height, max(x + widest, 1), 4), np.uint16)
+        # Width and height of the level, and where its pixel (0, 0) lies.
+        self.table = np.zeros((4, len(textures), LEVELS), np.float32)
+        for i, (texture, (x, y)) in enumerate(zip(textures, starts, strict=True)):
+            image = texture
+            for level in range(LEVELS):
+                h, w = image.shape[:2]
+                self.atlas[y : y + h + 2, x : x + w + 2] = np.pad(
+                    _linear(image), ((1, 1), (1, 1), (0, 0)), mode="wrap"
+                )
+                self.table[:, i, level] = w, h, x + 1, y + 1
+                x += w + 2
+                image = cv2.resize(
+                    image, (max(w // 2, 1), max(h // 2, 1)), interpolation=cv2.INTER_AREA
+                )
+
+    def sample(
+        self,
+        material: Int[np.ndarray, "n"],
+        u: Float[np.ndarray, "n"],
+        v: Float[np.ndarray, "n"],
+        footprint: Float[np.ndarray, "n"],
+    ) -> tuple[Float[np.ndarray, "3 n"], Float[np.ndarray, "n"]]:
         """Return linear albedo and coverage at texture coordinates.
 
         Args:
             material: index of each sample.
-            uv: texture coordinates; v points up, as in OBJ.
+            u, v: texture coordinates; v points up, as in OBJ.
             footprint: size of a pixel on the surface in texture units.
         """
-        color = self.color[material]
+        color = np.take(self.color, material, axis=1)
         alpha = np.ones(len(material), np.float32)
-        slot = self.slot[material]
+        slot = np.take(self.slot, material)
         pick = np.flatnonzero(slot >= 0)
         if len(pick):
-            s = slot[pick]
-            size = self.base[s]
-            level = np.log2(np.maximum(footprint[pick] * size, 1e-6))
-            level = np.clip(np.round(level), 0, self.levels - 1).astype(np.int64)
-            start, w, h = self.table[s, level].T
-            x = uv[pick, 0] * w - 0.5
-            y = (1 - uv[pick, 1]) * h - 0.5
-            x0, y0 = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
-            fx, fy = (x - x0)[:, None], (y - y0)[:, None]
-            value = 0
-            for ox, wx in ((0, 1 - fx), (1, fx)):
-                for oy, wy in ((0, 1 - fy), (1, fy)):
-                    texel = start + ((y0 + oy) % h) * w + (x0 + ox) % w
-                    value = value + self.texels[texel] * (wx * wy)
-            color = color.copy()
-            color[pick] *= value[:, :3]
-            alpha[pick] = value[:, 3]
-        return np.minimum(color, 0.95), alpha
+            every = len(pick) == len(material)
+            if not every:
+                slot, u, v, footprint = (a[pick] for a in (slot, u, v, footprint))
+            value = self._texels(slot, u, v, footprint)
+            if every:
+                color *= value[:3]
+                alpha = value[3]
+            else:
+                for channel, factor in zip(color, value, strict=False):
+                    channel[pick] *= factor
+                alpha[pick] = value[3]
+        return np.minimum(color, np.float32(0.95)), alpha
+
+    def _texels(self, slot, u, v, footprint) -> Float[np.ndarray, "4 n"]:
+        width = np.take(self.table[0, :, 0], slot)
+        level = np.log2(np.maximum(footprint * width, np.float32(1e-6)))
+        level = np.clip(np.rint(level), 0, LEVELS - 1).astype(np.int32)
+        w, h, x0, y0 = np.take(self.table.reshape(4, -1), slot * LEVELS + level, axis=1)
+        x = (u - np.floor(u)) * w - np.float32(0.5) + x0
+        y = (np.floor(v) + 1 - v) * h - np.float32(0.5) + y0
+        n = len(x)
+        rows = -(-n // 256)
+        x, y = (np.resize(a, rows * 256).reshape(rows, 256) for a in (x, y))
+        found = np.empty((rows, 256, 4), np.uint16)
+        for k in range(0, rows, MAX_ROWS):
+            part = slice(k, k + MAX_ROWS)
+            found[part] = cv2.remap(self.atlas, x[part], y[part], cv2.INTER_LINEAR)
+        value = found.reshape(-1, 4)[:n].T.astype(np.float32, order="C")
+        value *= np.float32(1 / 65535)
+        return value
 
 
-def texel_density(points, uv) -> np.ndarray:
-    """Texture units per metre of every triangle."""
-    area = np.linalg.norm(
-        np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0]), axis=-1
-    )
+def _linear(image: UInt8[np.ndarray, "h w 4"]) -> UInt16[np.ndarray, "h w 4"]:
+    out = np.empty(image.shape, np.uint16)
+    out[..., :3] = _LINEAR[image[..., :3]]
+    out[..., 3] = _ALPHA[image[..., 3]]
+    return out
+
+
+def texel_density(points, uv) -> Float[np.ndarray, "n"]:
+    """Return the texture units per metre of every triangle."""
+    edge, other = points[:, 1] - points[:, 0], points[:, 2] - points[:, 0]
+    area = np.linalg.norm(np.cross(edge, other), axis=-1)
     a, b = uv[:, 1] - uv[:, 0], uv[:, 2] - uv[:, 0]
     return np.sqrt(np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) / np.maximum(area, 1e-12))
