@@ -17,8 +17,6 @@ from torch import Tensor
 
 from govnesf_model import torchvision_guard  # noqa: F401  torchmetrics imports torchvision
 
-OTHER_COLUMN = -1  # the last row and column hold what is none of the classes
-
 
 def confusion_matrix(
     truth: Integer[np.ndarray, "*n"],
@@ -31,7 +29,8 @@ def confusion_matrix(
 
     Args:
         truth: class indices as the scene's label images hold them.
-        prediction: the same; anything that is none of the classes counts as "other", a miss.
+        prediction: the same; anything that is none of the classes counts as "other", a miss. So
+            does -1, which stands for no prediction.
         classes: the indices that have an IoU, in the order of the rows.
         ignore: truth that no metric counts, whatever was predicted there.
         other: truth that is none of the classes: predicting a class there is a false positive,
@@ -41,7 +40,8 @@ def confusion_matrix(
         [len(classes) + 1] squared, "other" last.
     """
     size = len(classes) + 1
-    known = np.full(int(max([truth.max(initial=0), prediction.max(initial=0), *classes])) + 1, -1)
+    # One entry more than there are indices: it is where -1, "nothing was seen", looks itself up.
+    known = np.full(int(max([truth.max(initial=0), prediction.max(initial=0), *classes])) + 2, -1)
     known[list(classes)] = np.arange(len(classes))
     rows = known[truth.astype(np.int64)]
     columns = known[prediction.astype(np.int64)]
@@ -105,7 +105,10 @@ def ssim(image: Float[Tensor, "h w 3"], truth: Float[Tensor, "h w 3"]) -> float:
 
 
 def mean_of(scenes: Mapping[str, Mapping]) -> dict:
-    """Return the mean over scenes of every figure that is a number, but the largest peak_mib."""
+    """Return the mean over scenes of every figure that is a number, but the largest peak_mib.
+
+    A figure that only some scenes have is averaged over those.
+    """
     keys = [key for scene in scenes.values() for key in scene]
     mean: dict = {}
     for key in dict.fromkeys(keys):

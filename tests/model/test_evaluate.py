@@ -1,183 +1,157 @@
-"""Evaluation on a room where the encoder is right by construction."""
+"""`govnesf evaluate` from files on disk to JSON, and what it keeps between runs."""
 
 import json
-from argparse import Namespace
+from argparse import ArgumentParser
 
 import numpy as np
 import pytest
-import torch
 from box_field import tiny_field
 from furnished_room import NAMES, ColorEncoder, room_frames, write_scene
 
-from govnesf_model import evaluate as module
-from govnesf_model.baselines import METHODS, as_label, masking_of, with_method
-from govnesf_model.data.posed_scene import open_scene
-from govnesf_model.evaluate import (
-    evaluate_scene,
-    reference_views,
-    run,
-    scored_classes,
-    spread,
-    truth_points,
-)
+from govnesf_model import evaluate
+from govnesf_model.checkpoint import save_field
+from govnesf_model.cluster import TasksFailed
+from govnesf_model.evaluation import models as models_module
+from govnesf_model.evaluation.report import build_report
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
     root = tmp_path_factory.mktemp("scenes") / "room"
-    write_scene(root, room_frames(7), target=(3,))
-    return open_scene(root)
+    write_scene(root, room_frames(4, 80, 60), target=(2,))
+    return root
 
 
 @pytest.fixture(scope="module")
-def field():
-    return tiny_field()
-
-
-def settings(**changes) -> Namespace:
-    values = {
-        "task": "3d",
-        "method": "govnesf",
-        "reference_views": 0,
-        "width": 160,
-        "voxel": 0.05,
-        "depth_tolerance": 0.05,
-        "vlm": "embedded",
-        "checkpoint": "small",
-        "device": "cpu",
+def checkpoints(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fields")
+    distilled = tiny_field(use_mjf=False, distill_dim=ColorEncoder.dim)
+    return {
+        "ours": save_field(tiny_field(), folder / "ours.safetensors"),
+        "distilled": save_field(distilled, folder / "distilled.safetensors"),
     }
-    return Namespace(**{**values, **changes})
 
 
-def test_truth_points_are_one_per_voxel_with_the_majority_label(scene):
-    xyz, label = truth_points(scene, 0.1)
-    cells = np.floor(xyz / 0.1).astype(int)
-    assert len(np.unique(cells, axis=0)) == len(xyz)
-    floor = label == NAMES.index("floor") + 1
-    assert np.abs(xyz[floor, 2]).max() < 0.06
-    assert floor.mean() > 0.2
-    assert set(np.unique(label)) <= set(range(1, 7))
+@pytest.fixture
+def command(checkpoints, monkeypatch, tmp_path):
+    """Run the command with the encoder that knows colours; return its report."""
+    models_module._encoder.cache_clear()
+    monkeypatch.setattr(models_module, "load_vlm", lambda spec, device: ColorEncoder())
+
+    def call(*words: object, json_file: str = "result.json") -> dict:
+        parser = ArgumentParser()
+        evaluate.add_parser(parser.add_subparsers())
+        file = tmp_path / "out" / json_file
+        common = ("--width", 80, "--device", "cpu", "--checkpoint", checkpoints["ours"])
+        words = ("evaluate", *words, *common, "--json", file)
+        arguments = parser.parse_args(list(map(str, words)))
+        assert arguments.run(arguments) == 0
+        return json.loads(file.read_text())
+
+    yield call
+    models_module._encoder.cache_clear()
 
 
-@pytest.mark.parametrize(
-    ("method", "least"), [("govnesf_dgm", 0.9), ("average_depth", 0.9), ("average", 0.5)]
-)
-def test_points_are_labelled(scene, field, method, least):
-    torch.manual_seed(0)
-    metrics, (classes, matrix) = evaluate_scene(
-        scene, field, ColorEncoder(), settings(method=method)
-    )
-    assert metrics["miou"] > least
-    assert metrics["oacc"] > least
-    assert metrics["references"] == 6
-    assert list(classes.values()) == list(NAMES)
-    assert matrix.sum() == len(truth_points(scene, 0.05)[0])
-
-
-def test_masking_by_depth_beats_looking_through_things(scene, field):
-    scores = {
-        method: evaluate_scene(scene, field, ColorEncoder(), settings(method=method))[0]["miou"]
-        for method in ("average", "average_depth")
-    }
-    assert scores["average_depth"] > scores["average"] + 0.02
-
-
-def test_the_encoder_on_the_view_itself_is_right_up_to_its_stride(scene, field):
-    metrics, _ = evaluate_scene(
-        scene, field, ColorEncoder(), settings(task="2d", method="vlm_view")
-    )
-    assert metrics["oacc"] > 0.95
-    assert metrics["miou"] > 0.8
-
-
-@pytest.mark.parametrize("method", ["govnesf", "average", "vlm_rendered"])
-def test_novel_labels_run_for_every_method(scene, field, method):
-    arguments = settings(task="2d", method=method, width=80)
-    metrics, (_, matrix) = evaluate_scene(scene, field, ColorEncoder(), arguments)
-    assert matrix.sum() == 120 * 160  # every pixel of the one target frame
-    assert 0.0 <= metrics["miou"] <= 1.0
-
-
-def test_novel_views_give_psnr_ssim_and_depth(scene, field):
-    metrics, matrix = evaluate_scene(scene, field, ColorEncoder(), settings(task="nvs", width=80))
-    assert matrix is None
-    assert 5 < metrics["psnr"] < 40
-    assert -1 <= metrics["ssim"] <= 1
-    assert metrics["depth_median_error"] > 0
-
-
-def test_equal_weights_are_equal_and_leave_the_density_alone(scene, field):
-    views, volume = reference_views(
-        scene, [0, 1, 2], field, ColorEncoder(), settings(method="govnesf_dgm")
-    )
-    points = torch.from_numpy(truth_points(scene, 0.2)[0])
-    average = with_method(field, "average_depth")
-    blend = average.blend(points, views, volume, masking="depth")
-    weights = blend.w_semantic[blend.valid.any(1)]
-    assert torch.allclose(weights.sum(1), torch.ones(len(weights)))
-    for row, valid in zip(blend.w_semantic, blend.valid, strict=True):
-        assert len(torch.unique(row[valid])) <= 1
-    assert torch.equal(average.density(points, volume), field.density(points, volume))
-    assert with_method(field, "govnesf") is field
-    with pytest.raises(ValueError, match="choose one of"):
-        with_method(field, "magic")
-    assert {masking_of(method) for method in METHODS} == {"none", "depth"}
-
-
-def test_methods_without_depth_do_not_see_any(scene, field):
-    views, _ = reference_views(scene, [0, 1], field, ColorEncoder(), settings(method="average"))
-    assert views.depth is None
-
-
-def test_references_are_limited_evenly():
-    assert spread(range(10), 3) == [0, 4, 9]
-    assert spread([5, 7], 9) == [5, 7]
-    assert spread([5, 7], 0) == [5, 7]
-
-
-def test_nothing_seen_is_no_class():
-    scores = torch.tensor([[0.1, 0.3], [0.0, 0.0]])
-    assert as_label(scores, [4, 9]).tolist() == [9, -1]
-
-
-def test_json_keeps_its_names(scene, field, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(module, "load_field", lambda name, device: field)
-    monkeypatch.setattr(module, "load_vlm", lambda name, device: ColorEncoder())
-    file = tmp_path / "out" / "result.json"
-    arguments = settings(method="govnesf_dgm", scenes=[scene.root, scene.root], json=file)
-    assert run(arguments) == 0
-    report = json.loads(file.read_text())
-    assert set(report["scenes"]) == {str(scene.root)}
-    for row in (report["scenes"][str(scene.root)], report["mean"]):
+def test_json_keeps_its_names(command, scene, capsys):
+    report = command(scene, "--task", "3d", "--method", "govnesf_dgm")
+    assert set(report["scenes"]) == {"room"}
+    for row in (report["scenes"]["room"], report["mean"]):
         assert {"miou", "oacc", "macc", "per_class", "seconds", "peak_mib"} <= set(row)
         assert 0 < row["miou"] <= 1
         assert row["peak_mib"] > 50
     assert set(report["mean"]["per_class"]) <= set(NAMES)
     assert report["pooled"]["miou"] == pytest.approx(report["mean"]["miou"])
+    assert report["settings"]["method"] == ["govnesf_dgm"]
+    assert "confusion" not in report["scenes"]["room"]
     assert "miou" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("changes", "what"),
-    [
-        ({"task": "3d", "method": "vlm_view"}, "use 2d"),
-        ({"task": "nvs", "method": "vlm_view"}, "use 2d"),
-    ],
-)
-def test_impossible_combinations_are_refused(scene, field, changes, what, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "load_field", lambda name, device: field)
-    monkeypatch.setattr(module, "load_vlm", lambda name, device: ColorEncoder())
-    arguments = settings(**changes, scenes=[scene.root], json=tmp_path / "x.json")
-    with pytest.raises(ValueError, match=what):
-        run(arguments)
+def test_several_methods_each_have_a_report(command, scene, checkpoints, capsys):
+    report = command(
+        *(scene, "--task", "3d", "--method", "average", "--method", "distill"),
+        *("--distill-checkpoint", checkpoints["distilled"]),
+    )
+    assert list(report["methods"]) == ["average", "distill"]
+    for one in report["methods"].values():
+        assert {"scenes", "mean", "pooled"} == set(one)
+    shown = capsys.readouterr().out
+    assert "distill pooled" in shown
+    assert "average mean" in shown
 
 
-def test_scenes_without_truth_are_refused(field, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "load_field", lambda name, device: field)
-    monkeypatch.setattr(module, "load_vlm", lambda name, device: ColorEncoder())
-    write_scene(tmp_path / "bare", room_frames(2, depth=False))
-    for task, what in (("2d", "target"), ("nvs", "target"), ("3d", "depth")):
-        arguments = settings(task=task, scenes=[tmp_path / "bare"], json=tmp_path / "x.json")
-        with pytest.raises(ValueError, match=what):
-            run(arguments)
-    assert scored_classes(open_scene(tmp_path / "bare"))
+def test_what_is_done_is_kept_and_what_changed_is_measured_again(command, scene, capsys, tmp_path):
+    words = (scene, "--task", "2d", "--method", "vlm_view")
+    first = command(*words)
+    assert "there already" not in capsys.readouterr().out
+    second = command(*words)
+    assert "1 of 1 results are there already" in capsys.readouterr().out
+    assert second["scenes"] == first["scenes"]  # seconds and all
+    # One more method: only that one is measured.
+    both = command(*words, "--method", "average")
+    assert "1 of 2 results" in capsys.readouterr().out
+    assert both["methods"]["vlm_view"]["scenes"] == first["scenes"]
+    # Other settings, a fresh run, a damaged file: measured anew.
+    command(*words, "--rays-per-view", "100")
+    assert "pixels of each view, drawn with seed 0" in capsys.readouterr().out
+    assert "there already" not in capsys.readouterr().out
+    command(*words, "--fresh")
+    assert "there already" not in capsys.readouterr().out
+    for file in (tmp_path / "out" / "result.json.scenes").iterdir():
+        file.write_text(file.read_text()[:-9])
+    command(*words)
+    assert "there already" not in capsys.readouterr().out
+
+
+def test_a_changed_scene_is_measured_again(command, tmp_path, capsys):
+    root = tmp_path / "changing"
+    write_scene(root, room_frames(3, 80, 60), target=(1,))
+    words = (root, "--task", "2d", "--method", "vlm_view")
+    before = command(*words)["mean"]["miou"]
+    classes = json.loads((root / "classes.json").read_text())
+    classes["classes"]["4"] = "no such colour"
+    (root / "classes.json").write_text(json.dumps(classes))
+    after = command(*words)["mean"]["miou"]
+    assert "there already" not in capsys.readouterr().out
+    assert after < before
+
+
+def test_a_scene_that_fails_leaves_the_others_their_results(command, scene, tmp_path, capsys):
+    broken = tmp_path / "broken"
+    write_scene(broken, room_frames(3, 80, 60), target=(1,))
+    (broken / "label" / "0001.png").write_bytes(b"no image")
+    words = ("--task", "2d", "--method", "vlm_view")
+    with pytest.raises(TasksFailed, match=r"1 of 2 scenes failed.*broken.*not a readable image"):
+        command(broken, scene, *words)
+    command(scene, *words)
+    assert "1 of 1 results are there already" in capsys.readouterr().out
+
+
+def test_scenes_of_one_name_keep_their_paths(command, scene, tmp_path):
+    other = tmp_path / "elsewhere" / "room"
+    write_scene(other, room_frames(3, 80, 60), target=(1,))
+    report = command(scene, other, "--task", "2d", "--method", "vlm_view")
+    assert set(report["scenes"]) == {str(scene), str(other)}
+
+
+def test_models_that_do_not_fit_are_refused_before_any_work(command, scene, checkpoints):
+    with pytest.raises(ValueError, match="--distill-checkpoint"):
+        command(scene, "--task", "3d", "--method", "distill")
+    ours = checkpoints["ours"]
+    with pytest.raises(ValueError, match="no Distill baseline"):
+        command(scene, "--task", "3d", "--method", "distill", "--distill-checkpoint", ours)
+    with pytest.raises(ValueError, match="use 2d"):
+        command(scene, "--task", "3d", "--method", "vlm_view")
+
+
+def test_pooling_matches_classes_by_name_and_is_no_mean():
+    def row(matrix, names):
+        scores = np.array(matrix)
+        return {"confusion": scores.tolist(), "classes": names, "per_class": {}, "miou": 0.5}
+
+    one = row([[8, 2, 0], [0, 0, 0], [0, 0, 0]], ["mug", "table"])
+    two = row([[30, 10, 0], [0, 5, 0], [0, 0, 0]], ["table", "mug"])
+    pooled = build_report({"a": one, "b": two})["pooled"]
+    # mug: 8 + 5 hits, 2 missed, 10 wrongly called mug; table: 30 hits, 10 missed, 2 wrongly.
+    assert pooled["per_class"] == pytest.approx({"mug": 13 / 25, "table": 30 / 42})
+    assert pooled["oacc"] == pytest.approx(43 / 55)
+    assert pooled["macc"] == pytest.approx((13 / 15 + 30 / 40) / 2)

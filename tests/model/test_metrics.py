@@ -32,6 +32,11 @@ def test_predicting_nothing_is_a_miss_not_an_error():
     assert segmentation_scores(matrix, ["a", "b"])["miou"] == 0.0
 
 
+def test_predicting_nothing_is_not_the_last_class():
+    matrix = confusion_matrix(np.array([2, 2, 1]), np.array([-1, 2, -1]), [1, 2])
+    assert matrix.tolist() == [[0, 0, 1], [0, 1, 1], [0, 0, 0]]
+
+
 def test_absent_classes_count_for_no_mean():
     matrix = confusion_matrix(np.array([1, 1]), np.array([1, 2]), [1, 2, 3])
     scores = segmentation_scores(matrix, ["a", "b", "c"])
