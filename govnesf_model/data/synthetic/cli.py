@@ -60,7 +60,7 @@ def add_assets_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run_synth(args: argparse.Namespace) -> int:
     """Make scenes in parallel; scenes that are there already are kept."""
-    from govnesf_model.data.synthetic.generate import Settings
+    from govnesf_model.data.synthetic.generate import Settings, checked_catalogues
 
     width, height = _size(args.size)
     demo = args.demo
@@ -76,6 +76,7 @@ def run_synth(args: argparse.Namespace) -> int:
         size=(6.0, 4.8, 2.6) if demo else None,
         theme="living" if demo else None,
     )
+    checked_catalogues(settings)
     split = "demo" if demo else args.split
     args.out.mkdir(parents=True, exist_ok=True)
     jobs = [

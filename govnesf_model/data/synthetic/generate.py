@@ -1,6 +1,7 @@
 """Make scenes: a room, views of it, and everything that is known about it, as a posed folder.
 
     generate_scene(out / "train_00007", seed=7, split="train", settings=Settings(views=16))
+    frames = render_room(seed=7, split="train", settings=Settings(views=16))   # the same, unwritten
 
 Beside the posed folder's own files a scene holds `instance/NNNN.png` (uint16, 0 none),
 `instances.json` (name, colour, material, box and asset of each), `texts.json` (words for every
@@ -18,17 +19,22 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from jaxtyping import Float, UInt8, UInt16
 
 from govnesf_model.data.posed_scene import SceneWriter
 from govnesf_model.data.synthetic.assets import Catalogues
 from govnesf_model.data.synthetic.camera_path import camera_path, smooth_path
 from govnesf_model.data.synthetic.layout import build_room
-from govnesf_model.data.synthetic.lens import Lens, expose, make_lens
+from govnesf_model.data.synthetic.lens import expose, make_lens
 from govnesf_model.data.synthetic.names import SPLITS, object_classes
-from govnesf_model.data.synthetic.render import Stage, View
-from govnesf_model.data.synthetic.room import Room, Thing
+from govnesf_model.data.synthetic.render import Stage
+from govnesf_model.data.synthetic.room import Thing
 
 MAX_ATTEMPTS = 20  # rooms that turn out too full for a camera are drawn anew
+
+
+class TooFullError(ValueError):
+    """No room of a seed has enough free views."""
 
 
 @dataclass(frozen=True)
@@ -59,32 +65,142 @@ class Settings:
     theme: str | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class RoomFacts:
+    """What is known about a rendered room.
+
+    Attributes:
+        seed, split: which room it is.
+        theme: kind of room.
+        size: width, depth and height in metres; the floor is z = 0.
+        K: float64 [3, 3] intrinsics of all its frames.
+        classes: label index -> name, for the classes that any frame shows; 0 is nothing.
+        texts: class name -> synonyms and hypernyms.
+        instances: id -> name, colour, material, asset, licence and box, as instances.json has it.
+        attribution: what has to stand beside its pictures.
+    """
+
+    seed: int
+    split: str
+    theme: str
+    size: tuple[float, float, float]
+    K: Float[np.ndarray, "3 3"]
+    classes: dict[int, str]
+    texts: dict[str, list[str]]
+    instances: dict[int, dict[str, object]]
+    attribution: str
+
+
+@dataclass(frozen=True, eq=False)
+class RoomFrame:
+    """One image of a rendered room.
+
+    Attributes:
+        room: the room that it shows.
+        index: its place on the camera's path.
+        rgb: colours.
+        depth: z-depth in metres, 0 where there is nothing.
+        label: index into the room's classes.
+        instance: ids of the room's instances, 0 none.
+        T_world_camera: pose, OpenCV axes, world z up.
+    """
+
+    room: RoomFacts
+    index: int
+    rgb: UInt8[np.ndarray, "h w 3"]
+    depth: Float[np.ndarray, "h w"]
+    label: UInt8[np.ndarray, "h w"]
+    instance: UInt16[np.ndarray, "h w"]
+    T_world_camera: Float[np.ndarray, "4 4"]
+
+
 def generate_scene(folder: Path, seed: int, split: str, settings: Settings) -> Path:
     """Make one scene, unless it is there already, and return its folder.
 
     Raises:
-        ValueError: an unknown split, or no room of this seed has enough free views.
+        ValueError: an unknown split; TooFullError: no room of this seed has enough free views.
+        FileNotFoundError: the catalogues are asked for and not installed.
+    """
+    if (folder / "scene.json").is_file():
+        return folder
+    frames = render_room(seed, split, settings)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        _write(partial, frames, settings.image_suffix)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return folder
+
+
+def render_room(seed: int, split: str, settings: Settings) -> list[RoomFrame]:
+    """Return the frames of the room of a seed, without writing anything.
+
+    Raises:
+        ValueError: an unknown split; TooFullError: no room of this seed has enough free views.
         FileNotFoundError: the catalogues are asked for and not installed.
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split '{split}': choose one of {', '.join(SPLITS)}")
-    if (folder / "scene.json").is_file():
-        return folder
-    library = None
-    if settings.assets == "catalogues":
-        library = _catalogues()
+    library = checked_catalogues(settings)
     room, stage, poses, rng = _room_with_views(seed, split, library, settings)
     K = _intrinsics(rng, settings)
     views = [stage.render(K, T, settings.width, settings.height) for T in poses]
     lens = make_lens(rng, [v.radiance for v in views[:: max(1, len(views) // 6)]], settings.clean)
     if settings.smooth:
         lens = replace(lens, wild=0.0)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    _write(partial, room, views, poses, K, lens, rng, seed, split, settings)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-    return folder
+    ids = sum(np.bincount(v.instance.reshape(-1), minlength=len(room.things) + 1) for v in views)
+    seen = [int(i) for i in np.flatnonzero(ids) if i > 0]
+    things = {i: room.things[i - 1] for i in seen}
+    names = sorted({thing.name for thing in things.values()})
+    to_label = np.zeros(len(room.things) + 1, np.uint8)
+    for i, thing in things.items():
+        to_label[i] = names.index(thing.name) + 1
+    width, depth, height = (round(float(x), 3) for x in (room.width, room.depth, room.height))
+    facts = RoomFacts(
+        seed=seed,
+        split=split,
+        theme=room.theme,
+        size=(width, depth, height),
+        K=K,
+        classes=dict(enumerate(names, 1)),
+        texts={name: list(object_classes()[name].synonyms) for name in names},
+        instances={i: _describe(thing) for i, thing in things.items()},
+        attribution=attribution(list(things.values())),
+    )
+    return [
+        RoomFrame(
+            room=facts,
+            index=k,
+            rgb=expose(view.radiance, lens, rng),
+            depth=view.depth,
+            label=to_label[view.instance],
+            instance=view.instance.astype(np.uint16),
+            T_world_camera=T,
+        )
+        for k, (view, T) in enumerate(zip(views, poses, strict=True))
+    ]
+
+
+def render_room_or_none(job: tuple[int, str, Settings]) -> list[RoomFrame] | None:
+    """Return `render_room(*job)`, or None where the room has too few free views."""
+    cv2.setNumThreads(1)
+    try:
+        return render_room(*job)
+    except TooFullError:
+        return None
+
+
+def checked_catalogues(settings: Settings) -> Catalogues | None:
+    """Return the catalogues that rooms are furnished from, None for parametric shapes alone.
+
+    Raises:
+        FileNotFoundError: they are asked for and not installed.
+    """
+    return _catalogues() if settings.assets == "catalogues" else None
 
 
 @lru_cache(maxsize=1)
@@ -116,7 +232,7 @@ def _room_with_views(seed: int, split: str, library: Catalogues | None, settings
             return room, stage, path(stage, rng, settings.views), rng
         except ValueError as error:
             problem = error
-    raise ValueError(f"seed {seed}: no room with {settings.views} free views ({problem})")
+    raise TooFullError(f"seed {seed}: no room with {settings.views} free views ({problem})")
 
 
 def _intrinsics(rng: np.random.Generator, settings: Settings) -> np.ndarray:
@@ -128,50 +244,32 @@ def _intrinsics(rng: np.random.Generator, settings: Settings) -> np.ndarray:
     )
 
 
-def _write(
-    folder: Path,
-    room: Room,
-    views: list[View],
-    poses: list[np.ndarray],
-    K: np.ndarray,
-    lens: Lens,
-    rng: np.random.Generator,
-    seed: int,
-    split: str,
-    settings: Settings,
-) -> None:
-    seen = sorted({int(i) for v in views for i in np.unique(v.instance)} - {0})
-    names = sorted({room.things[i - 1].name for i in seen})
-    index = {name: k + 1 for k, name in enumerate(names)}
-    to_label = np.zeros(len(room.things) + 1, np.uint8)
-    for i in seen:
-        to_label[i] = index[room.things[i - 1].name]
+def _write(folder: Path, frames: list[RoomFrame], image_suffix: str) -> None:
+    room = frames[0].room
     (folder / "instance").mkdir(parents=True)
-    with SceneWriter(folder, K, settings.image_suffix) as writer:
-        for view, T in zip(views, poses, strict=True):
-            rgb = expose(view.radiance, lens, rng)
-            name = writer.add(rgb, T, view.depth, to_label[view.instance])
+    with SceneWriter(folder, room.K, image_suffix) as writer:
+        for frame in frames:
+            name = writer.add(frame.rgb, frame.T_world_camera, frame.depth, frame.label)
             path = folder / "instance" / f"{name}.png"
-            if not cv2.imwrite(str(path), view.instance.astype(np.uint16)):
+            if not cv2.imwrite(str(path), frame.instance):
                 raise OSError(f"could not write {path}: is the disk full?")
-        target = list(range(4, len(views), 5))
+        target = list(range(4, len(frames), 5))
         writer.describe(
-            {k: name for name, k in index.items()},
+            room.classes,
             ignore=(0,),
             gravity=[0, 0, -1],
-            split=split,
-            seed=seed,
+            split=room.split,
+            seed=room.seed,
             source="synthetic room",
             theme=room.theme,
-            size=[round(x, 3) for x in (room.width, room.depth, room.height)],
-            reference=[i for i in range(len(views)) if i not in target],
+            size=list(room.size),
+            reference=[i for i in range(len(frames)) if i not in target],
             target=target,
         )
-    described = {str(i): _describe(room.things[i - 1]) for i in seen}
+    described = {str(i): thing for i, thing in room.instances.items()}
     (folder / "instances.json").write_text(json.dumps(described, indent=1))
-    texts = {name: list(object_classes()[name].synonyms) for name in names}
-    (folder / "texts.json").write_text(json.dumps(texts, indent=1))
-    (folder / "ATTRIBUTION.md").write_text(attribution([room.things[i - 1] for i in seen]))
+    (folder / "texts.json").write_text(json.dumps(room.texts, indent=1))
+    (folder / "ATTRIBUTION.md").write_text(room.attribution)
 
 
 def _describe(thing: Thing) -> dict[str, object]:

@@ -24,6 +24,7 @@ MAX_LAYERS = 3  # holes and panes that a ray goes through before it gives up
 CLEAR = 0.75  # opacity below which one sees through
 SKY = (0.75, 0.85, 1.0)
 EDGE = 0.06  # steps of brightness (0..1, square root) that are smoothed
+NEAR = 0.01  # metres within which the light on one thing is the same
 CALM = 0.01  # spread of the first rays of an edge pixel below which more would change nothing
 
 
@@ -261,6 +262,10 @@ def _nearest_light(sub, s, light, pixel, du, dv, width: int, height: int) -> Vec
     """Take a sub-ray's light from the neighbouring pixel that shows the same surface best."""
     out = light[:, pixel]
     search = np.flatnonzero(sub.triangle != s.triangle[pixel])
+    away = sub.points[:, search] - s.points[:, pixel[search]]
+    turn = dot(sub.normal[:, search], s.normal[:, pixel[search]])
+    same = sub.instance[search] == s.instance[pixel[search]]
+    search = search[(dot(away, away) > NEAR**2) | (turn < 0.98) | ~same]
     points, normal, instance = sub.points[:, search], sub.normal[:, search], sub.instance[search]
     x, y = pixel[search] % width, pixel[search] // width
     best = np.full(len(search), np.inf, np.float32)
