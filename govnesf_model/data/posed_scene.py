@@ -1,26 +1,22 @@
-"""The project's scene format: a folder of posed images, read lazily and checked on the way in.
+"""Posed scenes: images with poses, read lazily and checked on the way in, whatever holds them.
 
     scene = open_scene("assets/demo_room")
     frame = scene[0]            # rgb, K, T_world_camera, depth, label
     for frame in scene: ...
 
-Layout (docs/scenes.md): `intrinsics.txt`, `rgb/NNNN.jpg|png`, `pose/NNNN.txt` (T_world_camera), and
-optionally `depth/NNNN.png` (uint16 millimetres), `label/NNNN.png` (uint8), `classes.json` and
-`scene.json`. `scene.json` names the direction of gravity; the world is turned so that z points up.
+`open_scene` knows posed folders (the project's own format, which `SceneWriter` writes), ScanNet,
+Replica as rendered for Semantic-NeRF, 7-Scenes, nerfstudio's transforms.json and ROS 2 bags; the
+readers are in `govnesf_model.data.readers`, the layouts and options in docs/scenes.md.
 """
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
-
-ROTATION_TOLERANCE = 1e-3  # max |R R^T - 1| that is repaired rather than refused
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 class SceneError(ValueError):
@@ -52,21 +48,40 @@ class Frame:
     stamp: float | None = None
 
 
+@runtime_checkable
+class FrameReader(Protocol):
+    """Reads the images of a scene, each when it is asked for, all for one pinhole camera."""
+
+    def rgb(self, index: int) -> np.ndarray:
+        """Return uint8 [H, W, 3], RGB."""
+
+    def depth(self, index: int) -> np.ndarray | None:
+        """Return float32 [H, W] metres, 0 unknown; None when the scene has no depth."""
+
+    def label(self, index: int) -> np.ndarray | None:
+        """Return uint8 [H, W]; None when this frame has no labels."""
+
+
 @dataclass(frozen=True)
 class PosedScene:
-    """A posed folder. Poses are read at once, images when a frame is asked for.
+    """Posed images of one place. Poses are read at once, images when a frame is asked for.
 
     Attributes:
-        root: the folder.
-        names: file stems in order.
-        K: float64 [3, 3] for images of `width` x `height`.
+        root: the folder or file.
+        names: of the frames, in order; file stems where there are files.
+        K: float64 [3, 3] for images of `width` x `height`, the same for all frames.
         poses: float64 [N, 4, 4] T_world_camera, world z up.
+        reader: reads the images.
+        has_depth: whether the frames carry depth.
+        labelled: indices of the frames that have a label image.
+        stamps: seconds per frame; empty when the source has none.
         classes: class index -> name; empty without labels.
         ignore: class indices that no metric counts.
         other: index of pixels that are none of the classes, or None.
         reference: indices of frames that a map may be built from.
         target: held-back indices for novel views.
         source: where the scene comes from.
+        notes: sentences on what was assumed, skipped or guessed when it was opened.
     """
 
     root: Path
@@ -75,12 +90,17 @@ class PosedScene:
     width: int
     height: int
     poses: np.ndarray
+    reader: FrameReader
+    has_depth: bool = False
+    labelled: tuple[int, ...] = ()
+    stamps: tuple[float, ...] = ()
     classes: dict[int, str] = field(default_factory=dict)
     ignore: frozenset[int] = frozenset()
     other: int | None = None
     reference: tuple[int, ...] = ()
     target: tuple[int, ...] = ()
     source: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -101,103 +121,34 @@ class PosedScene:
         """
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} of scene {self.name}, which has {len(self)} frames")
-        name = self.names[index]
         return Frame(
-            name=name,
+            name=self.names[index],
             index=index,
-            rgb=self._read_rgb(name),
+            rgb=self.reader.rgb(index),
             K=self.K,
             T_world_camera=self.poses[index],
-            depth=self._read_depth(name) if self.has_depth else None,
-            label=self._read_label(name),
+            depth=self.reader.depth(index) if self.has_depth else None,
+            label=self.reader.label(index),
+            stamp=self.stamps[index] if self.stamps else None,
         )
 
-    @cached_property
-    def has_depth(self) -> bool:
-        """Whether the scene carries depth images."""
-        return (self.root / "depth").is_dir()
 
-    @cached_property
-    def labelled(self) -> tuple[int, ...]:
-        """Indices of the frames that have a label image."""
-        return tuple(
-            index for index, name in enumerate(self.names) if self._label_path(name).exists()
-        )
+def open_scene(path: str | Path, **options: object) -> PosedScene:
+    """Open a scene of any known layout.
 
-    def _label_path(self, name: str) -> Path:
-        return self.root / "label" / f"{name}.png"
-
-    def _read_rgb(self, name: str) -> np.ndarray:
-        path = _image_path(self.root / "rgb", name)
-        return cv2.cvtColor(self._read_image(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-
-    def _read_depth(self, name: str) -> np.ndarray:
-        path = self.root / "depth" / f"{name}.png"
-        millimetres = self._read_image(path, cv2.IMREAD_UNCHANGED)
-        if millimetres.dtype != np.uint16 or millimetres.ndim != 2:
-            raise SceneError(
-                f"{path} holds {millimetres.dtype} with {millimetres.ndim} axes: a depth image is "
-                "one channel of uint16 millimetres"
-            )
-        return millimetres.astype(np.float32) / 1000.0
-
-    def _read_label(self, name: str) -> np.ndarray | None:
-        path = self._label_path(name)
-        if not path.exists():
-            return None
-        label = self._read_image(path, cv2.IMREAD_UNCHANGED)
-        if label.dtype != np.uint8 or label.ndim != 2:
-            raise SceneError(f"{path} holds {label.dtype}: a label image is one channel of uint8")
-        return label
-
-    def _read_image(self, path: Path, flags: int) -> np.ndarray:
-        image = cv2.imread(str(path), flags) if path.exists() else None
-        if image is None:
-            problem = "is not a readable image" if path.exists() else "is missing"
-            raise SceneError(f"{path} {problem}")
-        if image.shape[:2] != (self.height, self.width):
-            raise SceneError(
-                f"{path} is {image.shape[1]}x{image.shape[0]} pixels, the scene's images are "
-                f"{self.width}x{self.height}"
-            )
-        return image
-
-
-def open_scene(path: str | Path) -> PosedScene:
-    """Open a posed folder.
+    Args:
+        path: a folder or file; options may follow, as in "recording?image=/left/image_raw&every=5".
+        options: the same by keyword; docs/scenes.md lists those of each layout. All layouts have
+            size="320x240", every=N (keep every N-th frame), holdout=N (hold back every N-th frame
+            as a target) and gravity="x,y,z" (down in the source's world) or "cameras" (estimated).
 
     Raises:
-        SceneError: the folder is empty, or a file in it is missing, damaged or inconsistent.
+        SceneError: nothing there is a scene, an option is wrong, or a file is missing, damaged or
+            inconsistent.
     """
-    root = Path(path)
-    if not root.is_dir():
-        raise SceneError(f"{root} is not a folder: give the path of a posed scene")
-    names = _frame_names(root)
-    meta = _read_json(root / "scene.json")
-    turn = _turn_to_z_up(meta.get("gravity", [0, 0, -1]), root / "scene.json")
-    poses = np.stack([turn @ _read_pose(root / "pose" / f"{name}.txt") for name in names])
-    K = _read_matrix(root / "intrinsics.txt", (3, 3))
-    if K[0, 0] <= 0 or K[1, 1] <= 0:
-        raise SceneError(f"{root / 'intrinsics.txt'} has a focal length of zero or less")
-    first = _image_path(root / "rgb", names[0])
-    image = cv2.imread(str(first))
-    if image is None:
-        raise SceneError(f"{first} is not a readable image")
-    classes = _read_json(root / "classes.json")
-    return PosedScene(
-        root=root,
-        names=names,
-        K=K,
-        width=image.shape[1],
-        height=image.shape[0],
-        poses=poses,
-        classes={int(index): str(name) for index, name in classes.get("classes", {}).items()},
-        ignore=frozenset(classes.get("ignore", [])),
-        other=classes.get("other"),
-        reference=_indices(meta, "reference", len(names), root) or tuple(range(len(names))),
-        target=_indices(meta, "target", len(names), root),
-        source=str(meta.get("source", "")),
-    )
+    from govnesf_model.data.readers import read_scene  # readers import this module
+
+    return read_scene(path, options)
 
 
 class SceneWriter:
@@ -263,95 +214,3 @@ class SceneWriter:
         folder.mkdir(exist_ok=True)
         if not cv2.imwrite(str(folder / name), image, list(options)):
             raise OSError(f"could not write {folder / name}: is the disk full?")
-
-
-def _frame_names(root: Path) -> tuple[str, ...]:
-    folder = root / "rgb"
-    if not folder.is_dir():
-        raise SceneError(f"{root} has no folder rgb/: is it a posed scene (rgb/, pose/, ...)?")
-    names = sorted(path.stem for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not names:
-        raise SceneError(f"{folder} holds no .jpg or .png image")
-    if len(set(names)) != len(names):
-        raise SceneError(f"{folder} holds two images of one name with different endings")
-    return tuple(names)
-
-
-def _image_path(folder: Path, name: str) -> Path:
-    for suffix in IMAGE_SUFFIXES:
-        path = folder / f"{name}{suffix}"
-        if path.exists():
-            return path
-    return folder / f"{name}.jpg"
-
-
-def _read_matrix(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    if not path.exists():
-        raise SceneError(f"{path} is missing")
-    try:
-        matrix = np.loadtxt(path, dtype=np.float64, ndmin=2)
-    except ValueError as error:
-        raise SceneError(f"{path} is not a matrix of numbers: {error}") from error
-    if matrix.shape != shape:
-        raise SceneError(f"{path} holds a matrix of shape {matrix.shape}, expected {shape}")
-    if not np.isfinite(matrix).all():
-        raise SceneError(f"{path} holds NaN or infinite values")
-    return matrix
-
-
-def _read_pose(path: Path) -> np.ndarray:
-    pose = _read_matrix(path, (4, 4))
-    R = pose[:3, :3]
-    error = np.abs(R @ R.T - np.eye(3)).max()
-    if error > ROTATION_TOLERANCE or np.linalg.det(R) <= 0:
-        raise SceneError(
-            f"{path} is not a rigid pose: its 3x3 part is off a rotation by {error:.2g} "
-            f"(determinant {np.linalg.det(R):.3f}); poses are 4x4 T_world_camera"
-        )
-    if np.abs(pose[3] - [0, 0, 0, 1]).max() > ROTATION_TOLERANCE:
-        raise SceneError(f"{path} has the last row {pose[3]}, expected 0 0 0 1: is it transposed?")
-    U, _, Vt = np.linalg.svd(R)
-    pose[:3, :3] = U @ Vt
-    pose[3] = [0, 0, 0, 1]
-    return pose
-
-
-def _read_json(path: Path) -> dict:
-    if not path.exists():
-        return {}
-    try:
-        content = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise SceneError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise SceneError(f"{path} holds a {type(content).__name__}, expected an object")
-    return content
-
-
-def _indices(meta: dict, key: str, count: int, root: Path) -> tuple[int, ...]:
-    indices = tuple(int(index) for index in meta.get(key, []))
-    outside = [index for index in indices if not 0 <= index < count]
-    if outside:
-        raise SceneError(
-            f"{root / 'scene.json'} lists {key} frames {outside}, the scene has {count}"
-        )
-    return indices
-
-
-def _turn_to_z_up(gravity: list[int | float], path: Path) -> np.ndarray:
-    """Return the 4x4 rotation that takes the direction of gravity to -z by the shortest way."""
-    down = np.asarray(gravity, dtype=np.float64)
-    length = np.linalg.norm(down) if down.shape == (3,) else 0.0
-    if not math.isfinite(length) or length < 1e-6:
-        raise SceneError(f"{path} has gravity {gravity}, expected a direction [x, y, z]")
-    down = down / length
-    target = np.array([0.0, 0.0, -1.0])
-    axis = np.cross(down, target)
-    cosine = float(down @ target)
-    T = np.eye(4)
-    if cosine < -1 + 1e-9:
-        T[:3, :3] = np.diag([1.0, -1.0, -1.0])
-    elif cosine < 1 - 1e-12:
-        skew = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
-        T[:3, :3] = np.eye(3) + skew + skew @ skew / (1 + cosine)
-    return T
