@@ -60,7 +60,7 @@ ENCODERS = {
         "govnesf_model.vlm.lseg:load_lseg",
         "lseg:PATH[?OPTIONS]",
         "lseg:lseg.safetensors",
-        "LSeg's published weights, converted once by `govnesf vlm convert lseg`",
+        "demo_e200.ckpt of github.com/isl-org/lang-seg; `govnesf vlm convert lseg` makes it safe",
         ("open_clip", "timm"),
     ),
 }
