@@ -26,6 +26,7 @@ from typing import Any
 from tqdm import tqdm
 
 LOCAL = "local"
+_LOCAL_STORE = 256 * 2**20  # bytes of shared memory: arguments and results are small
 
 
 class TasksFailed(ValueError):
@@ -155,7 +156,7 @@ def run_tasks(
 
     Raises:
         TasksFailed: at the end, if any failed.
-        ModuleNotFoundError: an address was given, and Ray is not installed.
+        ValueError: an address was given, and Ray is not installed.
         ConnectionError: no Ray answers at the address.
     """
     if not tasks:
@@ -222,9 +223,8 @@ def _import_ray():
     except ModuleNotFoundError as error:
         if error.name != "ray":
             raise
-        raise ModuleNotFoundError(
-            "--ray needs the package ray: pip install 'govnesf[cluster]', or leave --ray out",
-            name="ray",
+        raise ValueError(
+            "--ray needs the package ray: pip install 'govnesf[cluster]', or leave --ray out"
         ) from error
     return ray
 
@@ -233,12 +233,17 @@ def _connect(ray: Any, options: ClusterOptions) -> bool:
     """Connect to a Ray; tell whether this call did it."""
     if ray.is_initialized():
         return False
-    # Workers import the same modules from the same places as this process.
-    paths = os.pathsep.join(path for path in sys.path if path)
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "warning"}
     if options.address == LOCAL:
-        settings |= {"include_dashboard": False, "num_cpus": options.workers or None}
-        settings["runtime_env"] = {"env_vars": {"PYTHONPATH": paths}}
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
+        # Workers import the same modules from the same places as this process.
+        paths = os.pathsep.join(path for path in sys.path if path)
+        settings |= {
+            "num_cpus": options.workers or None,
+            "include_dashboard": False,
+            "object_store_memory": _LOCAL_STORE,
+            "runtime_env": {"env_vars": {"PYTHONPATH": paths}},
+        }
     try:
         ray.init(address=options.address, **settings)
     except (ConnectionError, TimeoutError, ValueError) as error:
