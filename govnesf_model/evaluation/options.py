@@ -75,7 +75,7 @@ class EvaluationOptions:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options to a parser, but the task."""
     default = EvaluationOptions("2d")
-    parser.add_argument("--vlm", default=default.vlm, help="open-vocabulary encoder")
+    parser.add_argument("--vlm", default=default.vlm, help="encoder (`govnesf vlm list`)")
     parser.add_argument("--checkpoint", default=default.checkpoint, help="field: a name or a file")
     parser.add_argument(
         "--distill-checkpoint", default="", metavar="FILE", help="field of the method distill"

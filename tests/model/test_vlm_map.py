@@ -1,4 +1,4 @@
-"""Any encoder goes through the map: a tiny random ViT of open_clip from a local file.
+"""Any encoder goes through the map: tiny networks of random weights, each from a local file.
 
 Features of random weights mean nothing, but they are what they are: texts are put where a point's
 feature lies, so that the right answer is known.
@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from furnished_room import NAMES, room_frames, write_scene
+from lseg_fill import TINY, published_state
 from open_clip_models import random_model, write
 
 from govnesf_model.cli import main
@@ -20,8 +21,16 @@ from govnesf_model.query import Query, answer, encode_query
 from govnesf_model.scene_map import MapConfig, SceneMap
 from govnesf_model.segmentation import mask_of_keyframe, score_features, upsample_scores
 from govnesf_model.vlm import load_vlm
+from govnesf_model.vlm.lseg_checkpoint import convert
 
-STRIDES = {"tiny-vit": 16, "tiny-vit-avg": 14, "tiny-convnext": 32}
+MODELS = ("tiny-vit", "tiny-vit-avg", "tiny-convnext")  # of open_clip
+KINDS = [
+    ("open_clip:tiny-vit/{}/tiny-vit.safetensors", 16),
+    ("open_clip:tiny-vit-avg/{}/tiny-vit-avg.safetensors?attention=naclip", 14),
+    ("open_clip:tiny-convnext/{}/tiny-convnext.safetensors", 32),
+    ("lseg:{}/lseg.safetensors", 4),
+    ("lseg:{}/lseg.safetensors?recipe=openscene&stride=1", 1),
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,7 +44,9 @@ def _cache(tmp_path_factory):
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     open_clip_models.register(folder)
-    return {name: write(random_model(name), folder / f"{name}.safetensors") for name in STRIDES}
+    torch.save({"state_dict": published_state()}, folder / "lseg.ckpt")
+    convert(folder / "lseg.ckpt", folder / "lseg.safetensors", config=TINY)
+    return {name: write(random_model(name), folder / f"{name}.safetensors") for name in MODELS}
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +64,12 @@ def map_of(field, vlm, count=4, depth=True, **changes) -> SceneMap:
     return scene_map
 
 
-@pytest.mark.parametrize("name", STRIDES)
-def test_a_map_asks_and_masks_at_any_stride(field, files, name):
-    vlm = load_vlm(f"open_clip:{name}/{files[name]}", "cpu")
+@pytest.mark.parametrize(("spec", "stride"), KINDS)
+def test_a_map_asks_and_masks_at_any_stride(field, files, spec, stride):
+    vlm = load_vlm(spec.format(files["tiny-vit"].parent), "cpu")
     snapshot = map_of(field, vlm).snapshot()
-    assert vlm.stride == STRIDES[name]
-    assert snapshot.features.shape == (len(snapshot.xyz), 24)
+    assert vlm.stride == stride
+    assert snapshot.features.shape == (len(snapshot.xyz), vlm.dim)
     lengths = snapshot.features.float().norm(dim=1)
     assert ((lengths - 1).abs() < 2e-3).float().mean() > 0.95
 
