@@ -15,10 +15,9 @@ import open3d as o3d
 from jaxtyping import Float, Int
 
 from govnesf_model.data.synthetic.lighting import Lighting
-from govnesf_model.data.synthetic.mesh import face_normals
 from govnesf_model.data.synthetic.room import Room
 from govnesf_model.data.synthetic.skin import Skin, texel_density
-from govnesf_model.data.synthetic.vectors import Vectors, column, dot, ray_rows, unit
+from govnesf_model.data.synthetic.vectors import Vectors, column, cross, dot, ray_rows, unit
 
 MAX_LAYERS = 3  # holes and panes that a ray goes through before it gives up
 CLEAR = 0.75  # opacity below which one sees through
@@ -62,8 +61,12 @@ class Stage:
         # One row an axis and corner, so that lookups of many rays give rows, too.
         self.uv = np.ascontiguousarray(uv.reshape(-1, 6).T)
         self.normals = np.ascontiguousarray(normals.reshape(-1, 9).T)
-        self.density = texel_density(points, uv).astype(np.float32)
-        self.face = np.ascontiguousarray(face_normals(points).astype(np.float32).T)
+        a, b, c = np.ascontiguousarray(points.reshape(-1, 9).T).reshape(3, 3, -1)
+        across = cross(b - a, c - a)
+        self.face = unit(across)
+        self.density = texel_density(self.uv, np.sqrt(dot(across, across)))
+        each = [np.abs(dot(n, self.face)) for n in self.normals.reshape(3, 3, -1)]
+        self.curved = np.minimum.reduce(each) < 0.9999
         self.scene = o3d.t.geometry.RaycastingScene(nthreads=1)
         flat = points.reshape(-1, 3)
         self.scene.add_triangles(flat, np.arange(len(flat), dtype=np.uint32).reshape(-1, 3))
@@ -122,12 +125,14 @@ class Stage:
         found = np.isfinite(t)
         flat = np.take(self.face, triangle, axis=1)
         flat *= np.where(dot(flat, directions) > 0, np.float32(-1), np.float32(1))
-        normal = np.take(self.normals, triangle, axis=1)
-        normal = unit(_mix(normal[:3], normal[3:6], normal[6:], weights))
+        normal = flat.copy()
+        curved = np.flatnonzero(self.curved[triangle])
+        corners = np.take(self.normals, triangle[curved], axis=1)
+        given = unit(_mix(corners[:3], corners[3:6], corners[6:], weights[:, curved]))
         # Smooth normals only where they agree with the triangle; many models carry wrong ones.
-        side = dot(normal, flat)
-        normal *= np.sign(side)
-        np.copyto(normal, flat, where=np.abs(side) <= 0.35)
+        side = dot(given, flat[:, curved])
+        agree = np.abs(side) > 0.35
+        normal[:, curved[agree]] = (given * np.sign(side))[:, agree]
         reach = np.where(found, t, np.float32(0))
         instance = np.where(found, self.owner[triangle], 0)
         material = np.where(found, self.material[triangle], 0)

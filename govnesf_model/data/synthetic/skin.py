@@ -8,8 +8,9 @@ from govnesf_model.data.synthetic.mesh import Material
 
 LEVELS = 6
 MAX_ROWS = 32_000  # OpenCV's remap wants images below 32768 rows and columns
-_LINEAR = np.rint((np.arange(256) / 255) ** 2.2 * 65535).astype(np.uint16)
-_ALPHA = (np.arange(256) * 257).astype(np.uint16)
+# Linear values in 0..65535 of 8-bit ones, for red, green, blue and alpha.
+_LINEAR = np.stack([np.rint((np.arange(256) / 255) ** p * 65535) for p in (2.2, 2.2, 2.2, 1)], -1)
+_LINEAR = _LINEAR.astype(np.uint16)[None]
 
 
 class Skin:
@@ -108,15 +109,12 @@ class Skin:
 
 
 def _linear(image: UInt8[np.ndarray, "h w 4"]) -> UInt16[np.ndarray, "h w 4"]:
-    out = np.empty(image.shape, np.uint16)
-    out[..., :3] = _LINEAR[image[..., :3]]
-    out[..., 3] = _ALPHA[image[..., 3]]
-    return out
+    return cv2.LUT(image, _LINEAR)
 
 
-def texel_density(points, uv) -> Float[np.ndarray, "n"]:
-    """Return the texture units per metre of every triangle."""
-    edge, other = points[:, 1] - points[:, 0], points[:, 2] - points[:, 0]
-    area = np.linalg.norm(np.cross(edge, other), axis=-1)
-    a, b = uv[:, 1] - uv[:, 0], uv[:, 2] - uv[:, 0]
-    return np.sqrt(np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) / np.maximum(area, 1e-12))
+def texel_density(
+    uv: Float[np.ndarray, "6 n"], doubled_area: Float[np.ndarray, "n"]
+) -> Float[np.ndarray, "n"]:
+    """Return the texture units per metre of every triangle from twice its area in square metres."""
+    (ax, ay), (bx, by) = uv[2:4] - uv[:2], uv[4:] - uv[:2]
+    return np.sqrt(np.abs(ax * by - ay * bx) / np.maximum(doubled_area, np.float32(1e-12)))
