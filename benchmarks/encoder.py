@@ -2,9 +2,11 @@
 
     python -m benchmarks.encoder embedded --threads 2
     python -m benchmarks.encoder open_clip:ViT-B-16 --threads 1
+    python -m benchmarks.encoder lseg --threads 1 --runs 2
 
-`open_clip:MODEL` without weights gets random ones, since no time depends on their values. The time
-is a median of several runs; the peak is that of the whole process, libraries and loading included.
+`open_clip:MODEL` and `lseg` without weights get random ones, since no time depends on their values,
+in a temporary file. The time is a median of several runs; the peak is that of the whole process,
+libraries and loading included.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import time
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
 from govnesf_model.vlm import load_vlm
 
@@ -30,8 +33,9 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as folder:
+        spec = with_weights(arguments.vlm, Path(folder))
         began = time.perf_counter()
-        vlm = load_vlm(with_weights(arguments.vlm, Path(folder)), arguments.device)
+        vlm = load_vlm(spec, arguments.device)
         loading = time.perf_counter() - began
     width, height = arguments.size
     image = torch.rand(1, 3, height, width)
@@ -49,18 +53,37 @@ def main() -> None:
 
 
 def with_weights(spec: str, folder: Path) -> str:
-    """Return the spec, with a file of random weights where open_clip's model stands alone."""
+    """Return the spec, with a file of random weights where it names none."""
     kind, _, argument = spec.partition(":")
     model, mark, options = argument.partition("?")
-    if kind != "open_clip" or "/" in model:
-        return spec
-    from safetensors.torch import save_file
+    file = folder / "random.safetensors"
+    if kind == "open_clip" and "/" not in model:
+        write_open_clip(model, file)
+        return f"{kind}:{model}/{file}{mark}{options}"
+    if kind == "lseg" and not model:
+        write_lseg(file)
+        return f"{kind}:{file}{mark}{options}"
+    return spec
 
+
+def write_open_clip(model: str, file: Path) -> None:
     from govnesf_model.vlm.open_clip_weights import build
 
     state = {k: v.contiguous() for k, v in build(model, False)[0].state_dict().items()}
-    save_file(state, folder / "random.safetensors")
-    return f"{kind}:{model}/{folder}/random.safetensors{mark}{options}"
+    save_file(state, file)
+
+
+def write_lseg(file: Path) -> None:
+    from govnesf_model.vlm.base import tensors_digest
+    from govnesf_model.vlm.lseg_checkpoint import LSegWeights, used_layout, write_converted
+    from govnesf_model.vlm.lseg_network import LSegConfig
+
+    config = LSegConfig()
+    tensors = {
+        name: torch.ones(shape) if name.endswith("_var") else 0.02 * torch.randn(shape)
+        for name, shape in used_layout(config).items()
+    }
+    write_converted(file, LSegWeights(config, tensors, tensors_digest(tensors)))
 
 
 if __name__ == "__main__":

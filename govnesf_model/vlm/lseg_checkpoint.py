@@ -215,12 +215,18 @@ def convert(
     if target.suffix != ".safetensors":
         raise ValueError(f"the file to write must end in .safetensors, not {target.name!r}")
     weights = read_weights(source, config, inert, progress)
-    tensors = {name: value.contiguous() for name, value in weights.tensors.items()}
     if half:
         tensors = {
-            name: value.half() if value.dim() > 1 else value for name, value in tensors.items()
+            name: value.half() if value.dim() > 1 else value
+            for name, value in weights.tensors.items()
         }
         weights = LSegWeights(weights.config, tensors, _digest(tensors, str(source)))
+    write_converted(target, weights)
+    return weights
+
+
+def write_converted(target: Path, weights: LSegWeights) -> None:
+    """Write weights as our own file, under another name first."""
     metadata = {
         "format": FORMAT,
         "version": str(VERSION),
@@ -231,12 +237,12 @@ def convert(
     handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
     os.close(handle)
     try:
-        save_file(tensors, temporary, metadata=metadata)
+        contiguous = {name: value.contiguous() for name, value in weights.tensors.items()}
+        save_file(contiguous, temporary, metadata=metadata)
         os.chmod(temporary, 0o644)
         os.replace(temporary, target)
     finally:
         Path(temporary).unlink(missing_ok=True)
-    return weights
 
 
 def _read_published(path: Path, config: LSegConfig, inert: Sequence[str]) -> dict[str, Tensor]:
