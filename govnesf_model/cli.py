@@ -47,6 +47,11 @@ COMMANDS = (
         ("govnesf_model.evaluate:add_parser",),
     ),
     Command(
+        "tables",
+        "print the paper's tables and draw its figures, measured on scenes",
+        ("govnesf_model.tables:add_parser",),
+    ),
+    Command(
         "relevancy",
         "show where texts are in one image",
         ("govnesf_model.vlm.cli:add_relevancy_parser",),
