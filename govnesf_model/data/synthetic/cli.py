@@ -43,6 +43,9 @@ def add_synth_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--size", default="320x240", help="image size, WIDTHxHEIGHT")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--assets", choices=("catalogues", "procedural"), default="catalogues")
+    parser.add_argument(
+        "--photos", action="store_true", help="photographed floors, walls and woods, too"
+    )
     parser.add_argument("--clean", action="store_true", help="no noise, blur or vignetting")
     parser.add_argument("--png", action="store_true", help="colour as png instead of jpg")
     parser.add_argument(
@@ -55,12 +58,20 @@ def add_synth_parser(subparsers: argparse._SubParsersAction) -> None:
 def add_assets_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the `assets` command."""
     parser = subparsers.add_parser("assets", help="find or install the furniture catalogues")
+    parser.add_argument(
+        "--photos", action="store_true",
+        help="fetch photographed surfaces, too (17 MB, for `data synth --photos`)",
+    )  # fmt: skip
     parser.set_defaults(run=run_assets)
 
 
 def run_synth(args: argparse.Namespace) -> int:
     """Make scenes in parallel; scenes that are there already are kept."""
-    from govnesf_model.data.synthetic.generate import Settings, checked_catalogues
+    from govnesf_model.data.synthetic.generate import (
+        Settings,
+        checked_catalogues,
+        checked_photos,
+    )
 
     width, height = _size(args.size)
     demo = args.demo
@@ -69,6 +80,7 @@ def run_synth(args: argparse.Namespace) -> int:
         width=width,
         height=height,
         assets=args.assets,
+        photos=args.photos,
         clean=args.clean,
         smooth=demo,
         image_suffix=".png" if args.png else ".jpg",
@@ -77,6 +89,7 @@ def run_synth(args: argparse.Namespace) -> int:
         theme="living" if demo else None,
     )
     checked_catalogues(settings)
+    checked_photos(settings)
     split = "demo" if demo else args.split
     args.out.mkdir(parents=True, exist_ok=True)
     jobs = [
@@ -105,8 +118,8 @@ def run_synth(args: argparse.Namespace) -> int:
 def run_assets(args: argparse.Namespace) -> int:
     """Say whether the catalogues are there; install them with apt where that is possible."""
     from govnesf_model.data.synthetic.assets import Catalogues
+    from govnesf_model.data.synthetic.photos import Photos, fetch
 
-    del args
     library = Catalogues.find()
     if library is None and shutil.which("apt-get") and os.geteuid() == 0:
         command = ["apt-get", "install", "-y", "--no-install-recommends", PACKAGE]
@@ -122,6 +135,9 @@ def run_assets(args: argparse.Namespace) -> int:
         print(f"the furniture catalogues are not installed; {how}", file=sys.stderr)
         return 1
     print(f"furniture catalogues found in {library.folder}")
+    if args.photos:
+        photos = Photos.find() or Photos(fetch())
+        print(f"{len(photos.images)} photographs found in {photos.jar}")
     return 0
 
 

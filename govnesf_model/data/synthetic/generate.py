@@ -27,6 +27,7 @@ from govnesf_model.data.synthetic.camera_path import camera_path, smooth_path
 from govnesf_model.data.synthetic.layout import build_room
 from govnesf_model.data.synthetic.lens import expose, make_lens
 from govnesf_model.data.synthetic.names import SPLITS, object_classes
+from govnesf_model.data.synthetic.photos import CREATOR, LICENSE, Photos
 from govnesf_model.data.synthetic.render import Stage
 from govnesf_model.data.synthetic.room import Thing
 
@@ -45,6 +46,7 @@ class Settings:
         views: images a scene.
         width, height: their size in pixels.
         assets: "catalogues" or "procedural".
+        photos: photographed floors, walls and woods among the painted ones.
         clean: no noise, blur, vignetting or change of exposure.
         smooth: one continuous path instead of several segments, and a steady hand: no blur.
         image_suffix: ".jpg" or ".png".
@@ -57,6 +59,7 @@ class Settings:
     width: int = 320
     height: int = 240
     assets: str = "catalogues"
+    photos: bool = False
     clean: bool = False
     smooth: bool = False
     image_suffix: str = ".jpg"
@@ -203,6 +206,26 @@ def checked_catalogues(settings: Settings) -> Catalogues | None:
     return _catalogues() if settings.assets == "catalogues" else None
 
 
+def checked_photos(settings: Settings) -> Photos | None:
+    """Return the photographed surfaces, None where they are not asked for.
+
+    Raises:
+        FileNotFoundError: they are asked for and were not fetched.
+    """
+    return _photos() if settings.photos else None
+
+
+@lru_cache(maxsize=1)
+def _photos() -> Photos:
+    photos = Photos.find()
+    if photos is None:
+        raise FileNotFoundError(
+            "the photographed surfaces are not there: run `govnesf data assets --photos`, or make "
+            "rooms without them"
+        )
+    return photos
+
+
 @lru_cache(maxsize=1)
 def _catalogues() -> Catalogues:
     library = Catalogues.find()
@@ -224,6 +247,7 @@ def _room_with_views(seed: int, split: str, library: Catalogues | None, settings
             settings.wishes,
             settings.size,
             settings.theme,
+            checked_photos(settings),
         )
         stage = Stage(room)
         rng = np.random.default_rng([seed, attempt, zlib.crc32(split.encode())])
@@ -296,6 +320,21 @@ def oriented_box(thing: Thing) -> tuple[np.ndarray, np.ndarray]:
     return np.array(turned), own.size
 
 
+def _photo_rows(things: list[Thing]) -> list[str]:
+    shown = sorted({(m.photo, t.name) for t in things for m in t.mesh.materials if m.photo})
+    if not shown:
+        return []
+    return [
+        "These photographs, cropped, repeated and shaded, come from the textures of Sweet Home 3D",
+        "(Debian package sweethome3d):",
+        "",
+        "| photograph | covers | author | licence |",
+        "|---|---|---|---|",
+        *(f"| {photo} | {name} | {CREATOR} | {LICENSE} |" for photo, name in shown),
+        "",
+    ]
+
+
 def attribution(things: list[Thing]) -> str:
     """Return the notice that has to stand beside renders of these things."""
     rows = sorted({(t.asset, t.name, t.creator, t.license) for t in things if t.asset[1] == ":"})
@@ -310,6 +349,7 @@ def attribution(things: list[Thing]) -> str:
         "|---|---|---|---|",
         *(f"| {a} | {n} | {c} | {x} |" for a, n, c, x in rows),
         "",
+        *_photo_rows(things),
         "CC-BY-3.0: https://creativecommons.org/licenses/by/3.0/ - "
         "CC-BY-3.0-US: https://creativecommons.org/licenses/by/3.0/us/ - "
         "CC0-1.0: https://creativecommons.org/publicdomain/zero/1.0/",

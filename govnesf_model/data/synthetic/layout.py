@@ -11,6 +11,7 @@ from govnesf_model.data.synthetic.furniture import add, add_seats
 from govnesf_model.data.synthetic.hangings import add_ceiling_lamps, add_hangings
 from govnesf_model.data.synthetic.names import object_classes
 from govnesf_model.data.synthetic.openings import add_openings
+from govnesf_model.data.synthetic.photos import Photos
 from govnesf_model.data.synthetic.plan import Plan
 from govnesf_model.data.synthetic.room import Room, shuffled
 from govnesf_model.data.synthetic.shell import add_lights, build_shell
@@ -39,6 +40,7 @@ def build_room(
     wishes: tuple[tuple[str, str | None, str | None], ...] = (),
     size: tuple[float, float, float] | None = None,
     theme: str | None = None,
+    photos: Photos | None = None,
 ) -> Room:
     """Return the room of a seed.
 
@@ -50,8 +52,9 @@ def build_room(
             first.
         size: width, depth, height in metres; drawn where None.
         theme: a key of THEMES; drawn where None.
+        photos: photographed surfaces, or None for painted ones alone.
     """
-    plan = Plan(seed, split, library)
+    plan = Plan(seed, split, library, photos)
     rng = plan.rng
     size = size or (rng.uniform(3, 7), rng.uniform(3, 6), rng.uniform(2.4, 3.0))
     names = list(THEMES)

@@ -19,6 +19,7 @@ class Material:
         opacity: 1 for solid; below 1 the surface behind shines through (glass).
         word: what the material is called ("wooden"), or None where unknown.
         scale: metres a texture repeat covers; 0 keeps the mesh's own coordinates.
+        photo: name of the photograph that the texture is, see photos.py; None for others.
     """
 
     color: tuple[float, float, float] = (0.7, 0.7, 0.7)
@@ -28,6 +29,7 @@ class Material:
     opacity: float = 1.0
     word: str | None = None
     scale: float = 0.0
+    photo: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

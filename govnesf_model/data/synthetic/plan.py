@@ -6,10 +6,14 @@ import numpy as np
 
 from govnesf_model.data.synthetic import materials
 from govnesf_model.data.synthetic.assets import Catalogues
+from govnesf_model.data.synthetic.mesh import Material
 from govnesf_model.data.synthetic.names import models_of, object_classes
+from govnesf_model.data.synthetic.photos import Photos
 from govnesf_model.data.synthetic.recolor import clad, main_word, mean_albedo, tinted
 from govnesf_model.data.synthetic.room import Rect, Room, Thing, number
 from govnesf_model.data.synthetic.things import PROCEDURAL, make
+
+PHOTO_SHARE = 0.5  # of the surfaces that a photograph could show
 
 TINTABLE = {
     "sofa", "armchair", "chair", "cabinet", "wardrobe", "bookcase", "shelves", "desk", "table",
@@ -32,9 +36,11 @@ class Plan:
         holes: openings in each of the four walls.
     """
 
-    def __init__(self, seed: int, split: str, library: Catalogues | None):
+    def __init__(
+        self, seed: int, split: str, library: Catalogues | None, photos: Photos | None = None
+    ):
         self.rng = np.random.default_rng([seed, number(split)])
-        self.split, self.library = split, library
+        self.split, self.library, self.photos = split, library, photos
         self.rects: list[Rect] = []
         self.spans: list[list[Rect]] = [[], [], [], []]
         self.holes: list[list[Rect]] = [[], [], [], []]
@@ -77,7 +83,7 @@ class Plan:
                     "pouf",
                 ):
                     kind = "wood"
-                made = materials.material(kind, rng)
+                made = self.material(kind)
                 mesh, word = clad(mesh, made), made.word
             found = wanted or materials.color_name(mean_albedo(mesh))
             thing = Thing(name, mesh, model.asset, model.license, model.creator, found, word)
@@ -93,6 +99,14 @@ class Plan:
         return Thing(
             name, shape.mesh, asset, "Apache-2.0", "this project", shape.color, shape.material
         )
+
+    def material(self, kind: str, color=None) -> Material:
+        """Return a material of a kind: a photograph now and then, where there are any."""
+        if self.photos and self.rng.random() < PHOTO_SHARE:
+            photo = self.photos.draw(kind, self.rng)
+            if photo:
+                return photo
+        return materials.material(kind, self.rng, color)
 
     def place_of(self, name: str) -> str:
         """Where things of a class go, as the table of names says."""

@@ -24,9 +24,7 @@ def build_shell(plan: Plan) -> None:
     floor_kind = {"kitchen": ["tiles", "planks"], "bathroom": ["tiles", "marble"]}.get(
         room.theme, ["planks", "parquet", "carpet", "tiles", "concrete", "planks"]
     )
-    floor = materials.material(
-        floor_kind[rng.integers(len(floor_kind))], rng, _floor_color(plan, floor_kind)
-    )
+    floor = plan.material(floor_kind[rng.integers(len(floor_kind))], _floor_color(plan, floor_kind))
     _surface(plan, "floor", [[0, 0, 0], [w, 0, 0], [w, d, 0], [0, d, 0]], floor)
     white = materials.to_linear(np.clip(rng.normal(228, 10, 3), 150, 245))
     _surface(
@@ -42,7 +40,7 @@ def build_shell(plan: Plan) -> None:
         kind = "tiles"
     tone = np.array(list(WALL_TONES)[rng.choice(len(WALL_TONES), p=list(WALL_TONES.values()))])
     color = materials.to_linear(np.clip(tone + rng.normal(0, 8, 3), 20, 245))
-    wall = materials.material(kind, rng, color)
+    wall = plan.material(kind, color)
     accent = rng.integers(4) if rng.random() < 0.3 else -1
     skirt = materials.material(
         ["paint", "wood"][rng.integers(2)],
@@ -51,7 +49,7 @@ def build_shell(plan: Plan) -> None:
     )
     high = rng.uniform(0.05, 0.12)
     for i in range(4):
-        m = materials.material("plaster", rng) if i == accent else wall
+        m = plan.material("plaster") if i == accent else wall
         length, yaw = plan.wall(i)
         pieces, skirts = [], []
         for s0, s1, z0, z1 in _pieces(length, h, plan.holes[i]):

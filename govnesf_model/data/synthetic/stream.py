@@ -20,6 +20,7 @@ from govnesf_model.data.synthetic.generate import (
     RoomFrame,
     Settings,
     checked_catalogues,
+    checked_photos,
     render_room_or_none,
 )
 from govnesf_model.data.synthetic.names import SPLITS
@@ -53,13 +54,14 @@ def rooms_stream(
 
     Raises:
         ValueError: an unknown split, or settings that no room satisfies.
-        FileNotFoundError: the catalogues are asked for and not installed.
+        FileNotFoundError: the catalogues or photographs are asked for and not there.
         ChildProcessError: a worker process died.
     """
     settings = settings or Settings()
     if split not in SPLITS:
         raise ValueError(f"unknown split '{split}': choose one of {', '.join(SPLITS)}")
-    checked_catalogues(settings)  # a missing catalogue is told here, not by every worker
+    checked_catalogues(settings)  # what is missing is told here, not by every worker
+    checked_photos(settings)
     return _frames(split, seed, settings, rooms, workers, max(mix, 1), part, parts)
 
 
