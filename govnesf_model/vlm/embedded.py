@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from govnesf_model.vlm.base import TextCoverage
+from govnesf_model.vlm.base import TextCoverage, as_images, encoder_key, tensors_digest
 from govnesf_model.vlm.contrast import Vocabulary
 from govnesf_model.vlm.embedded_network import STRIDE, EmbeddedConfig, EmbeddedNetwork
 from govnesf_model.vlm.text import MiniLM
@@ -74,6 +74,7 @@ class EmbeddedEncoder:
         self.settings = settings
         self.text = MiniLM()
         self.name = name
+        self.key = encoder_key(name, tensors_digest(network.state_dict()), asdict(network.config))
         self.dim = network.config.dim
         self.logit_scale = settings.logit_scale
         self.default_threshold = settings.default_threshold
@@ -85,9 +86,7 @@ class EmbeddedEncoder:
 
         Objects look as in training when the image is about 320 pixels wide; scale larger ones down.
         """
-        if rgb.shape[-1] < 1 or rgb.shape[-2] < 1:
-            raise ValueError(f"an image of shape {tuple(rgb.shape)} has no pixels")
-        return F.normalize(self.network(rgb.to(self.device, torch.float32)), dim=1)
+        return F.normalize(self.network(as_images(rgb, self.device)), dim=1)
 
     def encode_texts(self, texts: Sequence[str]) -> Float[Tensor, "t d"]:
         """Return unit-norm features of texts, on the encoder's device."""
@@ -109,7 +108,7 @@ def load_embedded(path: str | Path, device: torch.device | str = "cpu") -> Embed
         FileNotFoundError: no such file.
         CheckpointError: damaged, of another kind, or of a version that this code does not know.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(
             f"no checkpoint of the embedded encoder at {path}: give the path of a .safetensors "
@@ -145,7 +144,7 @@ def save_embedded(
     Raises:
         ValueError: a weight is not finite in half precision.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {"taught.features": vocabulary.features.half().contiguous()}
     for name, value in network.state_dict().items():
