@@ -75,7 +75,7 @@ IN_PROCESS = ClusterOptions()
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options to a parser."""
-    group = parser.add_argument_group("cluster (docs/cluster.md)")
+    group = parser.add_argument_group("cluster (docs/evaluation.md)")
     group.add_argument(
         "--ray", metavar="ADDRESS", help="run scenes as Ray tasks: local, auto, ray://HOST:PORT"
     )
