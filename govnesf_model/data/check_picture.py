@@ -3,6 +3,7 @@
 cv2.imwrite("check.png", draw_check(scene, report)[..., ::-1])
 """
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -17,7 +18,7 @@ WIDTH = 1600
 COLUMNS = 8
 PLAN = (880, 660)  # of the view from above, pixels
 HEAD_ROOM = 0.25  # metres; what lies higher above the cameras is ceiling and hides the room
-POINT_STEP = 6  # pixels between those whose points are drawn, at 320 wide
+MAX_POINTS = 300_000
 MAX_CLOUD_FRAMES = 60
 _DARK = 28
 _REFERENCE, _TARGET, _START = (70, 200, 255), (255, 150, 40), (90, 255, 120)
@@ -91,9 +92,9 @@ def _cloud(scene: PosedScene) -> tuple[np.ndarray, np.ndarray]:
     points, colors = [np.zeros((0, 3))], [np.zeros((0, 3), np.uint8)]
     if scene.has_depth:
         count = min(MAX_CLOUD_FRAMES, len(scene))
+        step = math.ceil(math.sqrt(count * scene.width * scene.height / MAX_POINTS))
         for frame in _readable(scene, np.linspace(0, len(scene) - 1, count)):
             height, width = frame.depth.shape
-            step = max(1, round(POINT_STEP * width / 320))
             v, u = np.mgrid[0:height:step, 0:width:step].reshape(2, -1)
             z = frame.depth[v, u]
             v, u, z = v[z > 0], u[z > 0], z[z > 0]

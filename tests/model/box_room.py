@@ -43,7 +43,13 @@ def room_cameras(count: int, width: int = 64, height: int = 48) -> list[Camera]:
 def trace(camera: Camera) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w"], np.ndarray]:
     """Return colours (0..1), z-depth (metres) and labels (1..6, the wall) of a camera."""
     uv = pixel_grid(camera.height, camera.width)
-    origins, directions = pixel_rays(uv, camera.K, camera.T_world_camera)
+    return trace_rays(*pixel_rays(uv, camera.K, camera.T_world_camera))
+
+
+def trace_rays(
+    origins: Float[Tensor, "h w 3"], directions: Float[Tensor, "h w 3"]
+) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w"], np.ndarray]:
+    """Return what rays from inside the room meet; depth in lengths of `directions`."""
     safe = torch.where(directions.abs() < 1e-9, torch.full_like(directions, 1e-9), directions)
     wall = torch.where(safe > 0, UPPER, LOWER)
     distance = (wall - origins) / safe

@@ -1,7 +1,5 @@
 """The tree of frames that a bag's /tf and /tf_static tell, asked at many times at once."""
 
-from collections.abc import Iterable
-
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.spatial.transform import Rotation, Slerp
@@ -22,7 +20,14 @@ class TransformTree:
         self._static: dict[str, np.ndarray] = {}
         self._moving: dict[str, list[tuple[float, np.ndarray]]] = {}
 
-    def add(self, parent: str, child: str, stamp: float, values: Iterable[float], static: bool):
+    def add(
+        self,
+        parent: str,
+        child: str,
+        stamp: float,
+        values: Float[np.ndarray, "7"],
+        static: bool,
+    ) -> None:
         """Add one transform.
 
         Args:
@@ -32,7 +37,7 @@ class TransformTree:
             static: whether it holds for all times.
         """
         parent, child = parent.lstrip("/"), child.lstrip("/")
-        values = np.array([*values], dtype=np.float64)
+        values = np.array(values, dtype=np.float64)
         length = np.linalg.norm(values[3:])
         if not np.isfinite(values).all() or length < 1e-6:
             raise SceneError(f"the transform from {child} to {parent} has no valid rotation")

@@ -5,6 +5,7 @@ views = Resampler(lens.pinhole((320, 240)))
 rgb, depth = views.color(image, lens), views.nearest(depth_image, depth_lens)
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import cv2
@@ -51,11 +52,11 @@ class Lens:
         lens = self
         if self.fisheye:
             K = cv2.fisheye.estimateNewCameraMatrixForUndistortRectify(
-                self.K, self._bend(), self.size, np.eye(3), balance=0.0
+                self.K, self.coefficients(), self.size, np.eye(3), balance=0.0
             )
             lens = Lens(np.asarray(K, dtype=np.float64), self.width, self.height)
         elif not self.straight:
-            K, _ = cv2.getOptimalNewCameraMatrix(self.K, self._bend(), self.size, alpha=0)
+            K, _ = cv2.getOptimalNewCameraMatrix(self.K, self.coefficients(), self.size, alpha=0)
             lens = Lens(np.asarray(K, dtype=np.float64), self.width, self.height)
         return lens if size is None else lens.scaled(size)
 
@@ -69,7 +70,7 @@ class Lens:
             == tuple(np.trim_zeros(other.distortion, "b"))
         )
 
-    def _bend(self) -> np.ndarray:
+    def coefficients(self) -> np.ndarray:
         """Return the coefficients in a number that OpenCV takes: 4 for fisheye, else 5, 8, ..."""
         count = 4 if self.fisheye else next(n for n in (5, 8, 12, 14) if n >= len(self.distortion))
         bend = np.zeros(count)
@@ -122,7 +123,9 @@ class Resampler:
         """
         if np.allclose(T_target_lens, np.eye(4), atol=1e-6):
             return self.nearest(depth, lens)
-        straight = lens.pinhole()
+        # A coarser camera's pixels cover several of the target's: without this there are holes.
+        finer = math.ceil((self.target.K / lens.K)[[0, 1], [0, 1]].max())
+        straight = lens.pinhole((lens.width * finer, lens.height * finer))
         depth = Resampler(straight).nearest(depth, lens)
         v, u = np.nonzero(depth > 0)
         z = depth[v, u].astype(np.float64)
@@ -149,7 +152,7 @@ class Resampler:
                 cv2.fisheye.initUndistortRectifyMap if lens.fisheye else cv2.initUndistortRectifyMap
             )
             self._maps[key] = straighten(
-                lens.K, lens._bend(), np.eye(3), target.K, target.size, cv2.CV_32FC1
+                lens.K, lens.coefficients(), np.eye(3), target.K, target.size, cv2.CV_32FC1
             )
         return self._maps[key]
 

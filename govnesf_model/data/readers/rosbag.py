@@ -195,7 +195,7 @@ class _Index:
                 stamped.header.frame_id,
                 stamped.child_frame_id,
                 self._seconds(stamped.header.stamp),
-                (move.x, move.y, move.z, turn.x, turn.y, turn.z, turn.w),
+                np.array([move.x, move.y, move.z, turn.x, turn.y, turn.z, turn.w], np.float64),
                 static,
             )
 
