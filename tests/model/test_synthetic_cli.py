@@ -6,7 +6,7 @@ import cv2
 import pytest
 
 from govnesf_model.data.posed_scene import open_scene
-from govnesf_model.data.synthetic import assets
+from govnesf_model.data.synthetic import assets, generate
 from govnesf_model.data.synthetic.cli import add_assets_parser, add_synth_parser
 
 
@@ -30,6 +30,26 @@ def test_synth_makes_scenes_and_a_contact_sheet(tmp_path, capsys):
     sheet = cv2.imread(str(tmp_path / "contact_sheet.png"))
     assert sheet.shape == (2 * 180, 6 * 240, 3)
     assert "2 rooms" in capsys.readouterr().out
+
+
+def test_missing_catalogues_end_the_command_before_any_room(tmp_path, monkeypatch):
+    monkeypatch.setattr(assets, "FOLDERS", (tmp_path,))
+    generate._catalogues.cache_clear()
+    with pytest.raises(FileNotFoundError, match="run `govnesf data assets`"):
+        _run("synth", "--out", str(tmp_path / "rooms"), "--scenes", "50")
+    assert not (tmp_path / "rooms").exists()
+
+
+def test_a_run_goes_on_where_it_stopped_and_shows_its_progress(tmp_path, capsys):
+    common = ["--size", "48x36", "--views", "2", "--workers", "1", "--assets", "procedural"]
+    _run("synth", "--scenes", "1", "--out", str(tmp_path), *common)
+    before = (tmp_path / "train_00000" / "scene.json").stat().st_mtime_ns
+    (tmp_path / ".train_00001.123.part").mkdir()  # what a killed run left
+    _run("synth", "--scenes", "2", "--out", str(tmp_path), *common)
+    assert (tmp_path / "train_00000" / "scene.json").stat().st_mtime_ns == before
+    assert (tmp_path / "train_00001" / "scene.json").is_file()
+    assert not list(tmp_path.glob(".*"))
+    assert "2/2" in capsys.readouterr().err
 
 
 def test_synth_refuses_a_size_that_is_none(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from govnesf_model.data.posed_scene import open_scene
+from govnesf_model.data.synthetic.assets import Catalogues
 from govnesf_model.data.synthetic.camera_path import look_at
 from govnesf_model.data.synthetic.generate import Settings, generate_scene
 from govnesf_model.data.synthetic.mesh import Material
@@ -17,10 +18,12 @@ from govnesf_model.data.synthetic.shapes import box, ellipsoid, quad
 K = np.array([[100.0, 0, 39.5], [0, 100.0, 29.5], [0, 0, 1]])
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
+@pytest.fixture(scope="module", params=["procedural", "catalogues"])
+def scene(request, tmp_path_factory):
+    if request.param == "catalogues" and Catalogues.find() is None:
+        pytest.skip("the furniture catalogues are not installed: govnesf data assets")
     folder = tmp_path_factory.mktemp("rooms") / "train_00003"
-    settings = Settings(views=8, width=160, height=120, assets="procedural")
+    settings = Settings(views=8, width=160, height=120, assets=request.param)
     return open_scene(generate_scene(folder, 3, "train", settings))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from govnesf_model.data.synthetic import materials
+from govnesf_model.data.synthetic.assets import Catalogues
 from govnesf_model.data.synthetic.generate import Settings, generate_scene
 from govnesf_model.data.synthetic.layout import build_room
 from govnesf_model.data.synthetic.mesh import Material
@@ -46,6 +47,11 @@ def test_a_scene_holds_what_the_format_promises(tmp_path):
     assert set(json.loads((folder / "texts.json").read_text())) == classes
     instances = json.loads((folder / "instances.json").read_text())
     assert {i["class"] for i in instances.values()} == classes
+    assert all(
+        {"name", "color", "material", "asset", "license"} <= set(i) for i in instances.values()
+    )
+    assert any(i["color"] for i in instances.values())
+    assert any(i["material"] for i in instances.values())
     assert "Sweet Home 3D" in (folder / "ATTRIBUTION.md").read_text()
 
 
@@ -90,6 +96,19 @@ def test_demo_models_are_free_and_taught_by_others():
 
 def test_no_forbidden_catalogue_is_named():
     assert {m[0] for row in object_classes().values() for m in row.models} == {"s", "b", "k"}
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_room_shows_models_of_its_split_alone(split):
+    library = Catalogues.find()
+    if library is None:
+        pytest.skip("the furniture catalogues are not installed: govnesf data assets")
+    room = build_room(1, split, library)
+    shown = {t.asset for t in room.things if t.asset[1] == ":"}
+    assert shown
+    assert {model_splits()[asset] for asset in shown} == {split}
+    parametric = [t.asset.split(":")[2] for t in room.things if t.asset.count(":") == 2]
+    assert all(name.startswith(split) for name in parametric)
 
 
 @pytest.mark.parametrize("seed", range(4))
