@@ -10,7 +10,7 @@ setup(
     ],
     package_dir={"govnesf_model.weights": "weights", "govnesf_model.assets": "assets"},
     package_data={
-        "govnesf_model": ["**/*.json", "**/*.toml", "**/*.csv"],
+        "govnesf_model": ["**/*.json", "**/*.toml", "**/*.csv", "**/*.yaml"],
         "govnesf_model.weights": ["**/*"],
         "govnesf_model.assets": ["**/*"],
     },

@@ -56,6 +56,11 @@ COMMANDS = (
         "show where texts are in one image",
         ("govnesf_model.vlm.cli:add_relevancy_parser",),
     ),
+    Command(
+        "extract",
+        "compute an encoder's features of scenes once, for training",
+        ("govnesf_model.extract:add_parser",),
+    ),
     Command("train", "train a field on posed scenes", ("govnesf_model.train:add_parser",)),
     Command(
         "validate",
@@ -69,8 +74,9 @@ COMMANDS = (
     ),
     Command(
         "data",
-        "make rendered rooms, get the furniture for them",
+        "check scenes; make rendered rooms, get the furniture for them",
         (
+            "govnesf_model.data.check_cli:add_check_parser",
             "govnesf_model.data.synthetic.cli:add_synth_parser",
             "govnesf_model.data.synthetic.cli:add_assets_parser",
         ),

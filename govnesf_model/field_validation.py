@@ -4,12 +4,12 @@
 
 For each scene the field is built from reference views alone; held-back views are rendered and
 compared with their images and depth, and surface points are labelled from corrupted label maps (see
-`standin_features.py`) by the learned weights and by a plain average of the same views.
+`standin_features.py`) by the learned weights and by a plain average of the same views. The pictures
+show per held-back view: colour, depth and meaning, the truth beside what was rendered.
 """
 
 import argparse
 import json
-import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
@@ -26,12 +26,16 @@ from .cameras import Camera, pixel_grid, unproject
 from .checkpoint import load_field
 from .cost_volume import VolumeGrid
 from .data.posed_scene import open_scene
+from .data.readers import find_scenes
 from .field import GovNesf, VolumeField
+from .palette import colorize
 from .rendering import RenderedImage, render_image
 from .standin_features import corrupted_maps, random_palette
-from .train_data import SceneTensors, load_scene, seen_bounds
+from .train_data import SceneTensors, load_scene, seen_bounds, spread
 
 SIZE = (320, 240)  # reference images, as the map uses them
+SCORE_DIM = 32  # width of the stand-in features
+FAR_COLOR = 5.0  # metres that the depth pictures reach
 MIN_OPACITY = 0.5  # pixels that are more transparent have no depth worth comparing
 
 
@@ -40,7 +44,8 @@ def build_scene(
     field: GovNesf, references: SceneTensors, margin: float = 0.2
 ) -> tuple[Views, VolumeField]:
     """Build the field of a scene the way the online map does, one view after another."""
-    lower, upper = seen_bounds(references)
+    lower, upper = (bound.to(field.device) for bound in seen_bounds(references))
+    references = references.to(field.device)
     grid = VolumeGrid.around(lower - margin, upper + margin, field.config.voxel_size)
     cost = field.empty_volume(grid)
     query = []
@@ -83,18 +88,30 @@ def validate_scene(
     Returns:
         Metrics: psnr (dB), depth_median and depth_mean (absolute error, metres, where opaque),
         depth_within_8cm (share), opaque (share of pixels), label_field and label_average (accuracy
-        of surface points), seconds. And one picture row per target: true colour, rendered colour,
-        true depth, rendered depth.
+        of surface points), seconds. And one picture row per target: true and rendered colour, true
+        and rendered depth, true and rendered labels; what the scene has not stays black.
     """
     started = time.perf_counter()
     views, volume = build_scene(field, references)
+    palette = None
+    if references.label is not None and references.depth is not None:
+        generator = torch.Generator().manual_seed(seed)
+        palette = random_palette(SCORE_DIM, generator)
+        views.ov = corrupted_maps(references, palette, generator).to(field.device)
+        palette = palette.to(field.device)
+        present = references.label.unique().to(field.device)
+        present = present[present > 0].long()
     width, height = targets.width // shrink, targets.height // shrink
     squared, errors, opaque, pictures = [], [], [], []
     for view in range(len(targets)):
         camera = Camera(
-            targets.K[view], targets.T_world_camera[view], targets.width, targets.height
+            targets.K[view].to(field.device),
+            targets.T_world_camera[view].to(field.device),
+            targets.width,
+            targets.height,
         ).resized(width, height)
-        image = render_image(field, views, volume, camera)
+        texts = None if palette is None or len(present) == 0 else palette[present]
+        image = _on_cpu(render_image(field, views, volume, camera, text_features=texts))
         truth = cv2.resize(
             targets.rgb[view].permute(1, 2, 0).numpy(),
             (width, height),
@@ -103,16 +120,16 @@ def validate_scene(
         truth = torch.from_numpy(truth).float() / 255
         squared.append((image.color - truth).square().mean())
         opaque.append((image.opacity > MIN_OPACITY).float().mean())
-        depth = None
+        depth = label = shown = None
         if targets.depth is not None:
-            depth = torch.from_numpy(
-                cv2.resize(
-                    targets.depth[view].numpy(), (width, height), interpolation=cv2.INTER_NEAREST
-                )
-            )
+            depth = _shrunk(targets.depth[view], width, height)
             usable = (depth > 0) & (image.opacity > MIN_OPACITY)
             errors.append((image.depth - depth).abs()[usable])
-        pictures.append(_picture(truth, image, depth))
+        if targets.label is not None:
+            label = _shrunk(targets.label[view], width, height)
+        if image.scores is not None:
+            shown = present.cpu()[image.scores.argmax(dim=-1)] * (image.opacity > MIN_OPACITY)
+        pictures.append(_picture(truth, image, depth, label, shown))
     metrics = {
         "psnr": float(torch.stack([-10 * torch.log10(s.clamp_min(1e-10)) for s in squared]).mean()),
         "opaque": float(torch.stack(opaque).mean()),
@@ -122,10 +139,46 @@ def validate_scene(
         metrics["depth_median"] = float(error.median())
         metrics["depth_mean"] = float(error.mean())
         metrics["depth_within_8cm"] = float((error < 0.08).float().mean())
-    if references.label is not None and targets.label is not None and targets.depth is not None:
-        metrics |= _label_accuracy(field, references, targets, views, volume, seed)
+    if palette is not None and targets.label is not None and targets.depth is not None:
+        metrics |= _label_accuracy(field, targets, views, volume, palette)
     metrics["seconds"] = time.perf_counter() - started
     return metrics, pictures
+
+
+def validate_folder(
+    field: GovNesf,
+    folder: Path,
+    references: int = 0,
+    targets: int = 3,
+    shrink: int = 2,
+    size: tuple[int, int] = SIZE,
+    views: int = 0,
+) -> tuple[dict[str, float], np.ndarray]:
+    """Measure one posed folder.
+
+    Args:
+        field: in eval mode.
+        folder: the scene.
+        references: use this many reference views, evenly spread; 0 uses all.
+        targets: render at most this many held-back views: the scene's own, else every fifth.
+        shrink: as in `validate_scene`.
+        size: width and height that images are brought to.
+        views: look at no more of the scene's views than this, evenly spread; 0 looks at all.
+
+    Returns:
+        Metrics and a picture (uint8 RGB, one row per target), see `validate_scene`.
+    """
+    scene = open_scene(folder)
+    held = list(scene.target) or list(range(2, len(scene), 5))
+    rest = [index for index in scene.reference if index not in held]
+    shown = spread(held, targets)
+    for limit in (views, references):
+        rest = spread(rest, limit) if limit else rest
+    metrics, pictures = validate_scene(
+        field, load_scene(scene, size, rest), load_scene(scene, size, shown), shrink
+    )
+    metrics["references"] = len(rest)
+    return metrics, np.concatenate(pictures)
 
 
 def validate_folders(
@@ -135,40 +188,24 @@ def validate_folders(
     targets: int = 3,
     shrink: int = 2,
     progress: bool = True,
+    size: tuple[int, int] = SIZE,
 ) -> tuple[dict[str, dict[str, float]], np.ndarray]:
-    """Measure posed folders.
-
-    Args:
-        field: in eval mode.
-        folders: the scenes.
-        references: use this many reference views, evenly spread; 0 uses all.
-        targets: render at most this many held-back views of each scene.
-        shrink: as in `validate_scene`.
-        progress: show a bar.
+    """Measure posed folders, arguments as in `validate_folder`.
 
     Returns:
         Metrics per scene, with "mean" over scenes, and a contact sheet (uint8 RGB).
     """
     results: dict[str, dict[str, float]] = {}
-    rows = []
+    sheets = []
     for folder in tqdm(list(folders), desc="validate", disable=not progress, dynamic_ncols=True):
-        scene = open_scene(folder)
-        held = list(scene.target) or list(range(2, len(scene), 5))
-        rest = [index for index in scene.reference if index not in held]
-        shown = _spread(held, targets)
-        if references:
-            rest = _spread(rest, references)
-        metrics, pictures = validate_scene(
-            field, load_scene(scene, SIZE, rest), load_scene(scene, SIZE, shown), shrink
-        )
-        metrics["references"] = len(rest)
-        results[scene.name] = metrics
-        rows += pictures
+        metrics, sheet = validate_folder(field, folder, references, targets, shrink, size)
+        results[folder.name] = metrics
+        sheets.append(sheet)
     keys = {key for metrics in results.values() for key in metrics}
     results["mean"] = {
         key: float(np.mean([m[key] for m in results.values() if key in m])) for key in sorted(keys)
     }
-    return results, np.concatenate(rows)
+    return results, np.concatenate(sheets)
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -178,15 +215,22 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--val", nargs="+", type=Path, required=True, help="posed folders")
     parser.add_argument("--references", type=int, default=0, help="views to build from; 0 all")
     parser.add_argument("--targets", type=int, default=3, help="held-back views per scene")
-    parser.add_argument("--shrink", type=int, default=2, help="render at 320x240 / shrink")
+    parser.add_argument("--shrink", type=int, default=2, help="render at the size / shrink")
+    parser.add_argument("--size", nargs=2, type=int, default=SIZE, metavar=("W", "H"))
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto")
     parser.add_argument("--out", type=Path, help="folder for metrics.json and sheet.png")
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    field = load_field(arguments.checkpoint)
+    field = load_field(arguments.checkpoint, arguments.device)
     results, sheet = validate_folders(
-        field, arguments.val, arguments.references, arguments.targets, arguments.shrink
+        field,
+        find_scenes(arguments.val),
+        arguments.references,
+        arguments.targets,
+        arguments.shrink,
+        size=tuple(arguments.size),
     )
     text = json.dumps(results, indent=1)
     print(text)
@@ -199,16 +243,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _label_accuracy(
     field: GovNesf,
-    references: SceneTensors,
     targets: SceneTensors,
     views: Views,
     volume: VolumeField,
-    seed: int,
+    palette: Float[Tensor, "256 d"],
 ) -> dict[str, float]:
     """Label true surface points by learned weights and by the average of the same views."""
-    generator = torch.Generator().manual_seed(seed)
-    palette = random_palette(32, generator)
-    views.ov = corrupted_maps(references, palette, generator)
     right = {"label_field": 0, "label_average": 0}
     count = 0
     for view in range(len(targets)):
@@ -216,6 +256,7 @@ def _label_accuracy(
         line, column = uv[:, 1].long(), uv[:, 0].long()
         depth, label = targets.depth[view][line, column], targets.label[view][line, column]
         points = unproject(uv, depth, targets.K[view], targets.T_world_camera[view])
+        points, depth, label = (part.to(field.device) for part in (points, depth, label))
         blend = field.blend(points, views, volume)
         usable = (depth > 0) & (label > 0) & blend.valid.any(dim=1)
         even = blend.valid / blend.valid.sum(dim=1, keepdim=True).clamp_min(1)
@@ -228,32 +269,41 @@ def _label_accuracy(
 
 
 def _picture(
-    truth: Float[Tensor, "h w 3"], image: RenderedImage, depth: Float[Tensor, "h w"] | None
+    truth: Float[Tensor, "h w 3"],
+    image: RenderedImage,
+    depth: Float[Tensor, "h w"] | None,
+    label: UInt8[Tensor, "h w"] | None,
+    shown: Int[Tensor, "h w"] | None,
 ) -> np.ndarray:
-    panels = [_to_bytes(truth), _to_bytes(image.color)]
-    limit = 5.0
-    if depth is not None:
-        panels.append(_depth_picture(depth, limit))
-    panels.append(_depth_picture(image.depth * (image.opacity > MIN_OPACITY), limit))
-    while len(panels) < 4:
-        panels.append(np.zeros_like(panels[0]))
+    black = np.zeros((*truth.shape[:2], 3), dtype=np.uint8)
+    panels = [
+        _to_bytes(truth),
+        _to_bytes(image.color),
+        black if depth is None else _depth_picture(depth),
+        _depth_picture(image.depth * (image.opacity > MIN_OPACITY)),
+        black if label is None else colorize(label.numpy()),
+        black if shown is None else colorize(shown.numpy()),
+    ]
     return np.concatenate(panels, axis=1)
 
 
-def _depth_picture(depth: Float[Tensor, "h w"], limit: float) -> np.ndarray:
-    near = (1 - depth / limit).clamp(0, 1)
+def _depth_picture(depth: Float[Tensor, "h w"]) -> np.ndarray:
+    near = (1 - depth / FAR_COLOR).clamp(0, 1)
     coloured = cv2.applyColorMap(_to_bytes(near), cv2.COLORMAP_TURBO)[..., ::-1].copy()
     coloured[(depth <= 0).numpy()] = 0
     return coloured
 
 
+def _shrunk(values: Shaped[Tensor, "H W"], width: int, height: int) -> Shaped[Tensor, "h w"]:
+    return torch.from_numpy(
+        cv2.resize(values.numpy(), (width, height), interpolation=cv2.INTER_NEAREST)
+    )
+
+
+def _on_cpu(image: RenderedImage) -> RenderedImage:
+    parts = (None if part is None else part.cpu() for part in vars(image).values())
+    return RenderedImage(*parts)
+
+
 def _to_bytes(values: Float[Tensor, "*n"]) -> np.ndarray:
     return (values.clamp(0, 1) * 255).round().byte().numpy()
-
-
-def _spread(indices: Sequence[int], count: int) -> list[int]:
-    """Return at most `count` of the indices, evenly spread."""
-    if len(indices) <= count:
-        return list(indices)
-    step = len(indices) / count
-    return [indices[math.floor(step * (i + 0.5))] for i in range(count)]

@@ -3,6 +3,8 @@
 loss = color_loss(...) + alpha * ov_loss(...)          # eq. 8
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -108,6 +110,29 @@ def distortion_loss(
     between = 2 * (weights * (t * before - before_t)).sum(dim=1)
     within = (weights.square() * delta).sum(dim=1) / 3
     return (between + within).mean()
+
+
+def entropy_loss(weights: Float[Tensor, "r s"], min_opacity: float = 0.1) -> Float[Tensor, ""]:
+    """Return the mean entropy of where the rays end, in nats.
+
+    0 when one sample has all the weight, log(n) when n samples share it evenly. Rays of an opacity
+    below `min_opacity` end nowhere and do not count.
+    """
+    opacity = weights.sum(dim=1)
+    share = weights / opacity.clamp_min(1e-6).unsqueeze(1)
+    entropy = -(share * share.clamp_min(1e-9).log()).sum(dim=1)
+    return _mean(entropy, opacity > min_opacity)
+
+
+def hard_surface_loss(weights: Float[Tensor, "r s"]) -> Float[Tensor, ""]:
+    """Return how far the rays' weights are from 0 and 1, summed along each ray.
+
+    The negative log likelihood of weights under two Laplace distributions around 0 and 1, with the
+    constant that makes 0 the value of a perfectly sharp ray. An empty ray costs nothing either, so
+    this wants a colour or depth term beside it.
+    """
+    likelihood = torch.exp(-weights) + torch.exp(weights - 1)
+    return (math.log1p(math.exp(-1)) - likelihood.log()).sum(dim=1).mean()
 
 
 def free_space_loss(weights: Float[Tensor, "r s"], mask: Bool[Tensor, "r"]) -> Float[Tensor, ""]:

@@ -1,26 +1,29 @@
 """Scenes as tensors, and the random problems that the field is trained on.
 
-scene = load_scene(open_scene(folder), field.encoder, size=(320, 240))
-task = draw_task(scene, config, rng)            # references, targets, a turned world, a grid
+scene = load_scene(open_scene(folder), (320, 240))
+task = draw_task(scene, 0.16, rng)              # references, targets, a turned world, a grid
 rays = draw_rays(task, 512, rng)                # pixels of the targets and what they show
 """
 
 import dataclasses
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from .cameras import inside_image, pixel_rays, project, scale_intrinsics, unproject
 from .cost_volume import VolumeGrid
 from .data.posed_scene import PosedScene
 from .image_encoder import ImageEncoder
+
+Item = TypeVar("Item")
 
 UNLABELLED = 0  # label images hold 0 where nothing is known
 
@@ -36,6 +39,7 @@ class SceneTensors:
         label: class indices; None if the scene has none.
         K, T_world_camera: intrinsics and poses.
         maps: cached outputs of a frozen backbone (float16), or None.
+        frames: positions of the views in their scene.
     """
 
     name: str
@@ -45,6 +49,7 @@ class SceneTensors:
     K: Float[Tensor, "v 3 3"]
     T_world_camera: Float[Tensor, "v 4 4"]
     maps: list[Float[Tensor, "v _ _ _"]] | None = None
+    frames: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rgb)
@@ -60,19 +65,28 @@ class SceneTensors:
     def subset(self, index: Sequence[int]) -> "SceneTensors":
         """Return some of the views, in the order given."""
         rows = torch.as_tensor(list(index), dtype=torch.long)
-        return SceneTensors(
-            self.name,
-            self.rgb[rows],
-            None if self.depth is None else self.depth[rows],
-            None if self.label is None else self.label[rows],
-            self.K[rows],
-            self.T_world_camera[rows],
-            None if self.maps is None else [level[rows] for level in self.maps],
-        )
+        frames = tuple(self.frames[i] for i in index) if self.frames else ()
+        return self._each(lambda tensor: tensor[rows], frames)
+
+    def to(self, device: torch.device | str) -> "SceneTensors":
+        """Return the views on another device."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True), self.frames)
 
     def colors(self) -> Float[Tensor, "v 3 H W"]:
         """Return the images in 0..1."""
         return self.rgb.float() / 255
+
+    def _each(self, change: Callable[[Tensor], Tensor], frames: tuple[int, ...]) -> "SceneTensors":
+        return SceneTensors(
+            self.name,
+            change(self.rgb),
+            None if self.depth is None else change(self.depth),
+            None if self.label is None else change(self.label),
+            change(self.K),
+            change(self.T_world_camera),
+            None if self.maps is None else [change(level) for level in self.maps],
+            frames,
+        )
 
 
 @dataclass
@@ -102,6 +116,8 @@ class Rays:
         in_grid: the true surface point lies in the grid.
         leaves_grid: the surface is known and the ray passes the whole grid before it.
         visible: some reference view sees the surface point unoccluded, or no depth tells.
+        view: which target the ray belongs to.
+        uv: its pixel there.
     """
 
     origins: Float[Tensor, "r 3"]
@@ -112,6 +128,20 @@ class Rays:
     in_grid: Bool[Tensor, "r"]
     leaves_grid: Bool[Tensor, "r"]
     visible: Bool[Tensor, "r"]
+    view: Int[Tensor, "r"]
+    uv: Float[Tensor, "r 2"]
+
+    def to(self, device: torch.device | str) -> "Rays":
+        """Return the rays on another device."""
+        return Rays(*(value.to(device, non_blocking=True) for value in vars(self).values()))
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """Return at most `count` of the items, evenly spread."""
+    if len(items) <= count:
+        return list(items)
+    step = len(items) / count
+    return [items[math.floor(step * (i + 0.5))] for i in range(count)]
 
 
 def load_scene(
@@ -161,6 +191,7 @@ def load_scene(
         torch.from_numpy(np.stack(label)) if len(label) == count else None,
         torch.stack(K),
         torch.stack(poses),
+        frames=tuple(chosen),
     )
     if encoder is not None and encoder.frozen:
         with torch.no_grad():
@@ -241,7 +272,8 @@ def look_up_rays(task: Task, view: int, column: Tensor, line: Tensor) -> Rays:
     label = torch.zeros(len(uv), dtype=torch.uint8)
     if targets.label is not None:
         label = targets.label[view][line, column]
-    return Rays(origins, directions, color, depth, label, in_grid, leaves, visible)
+    number = torch.full((len(uv),), view)
+    return Rays(origins, directions, color, depth, label, in_grid, leaves, visible, number, uv)
 
 
 def draw_occupancy(

@@ -9,6 +9,7 @@ from box_room import write_room
 from govnesf_model.checkpoint import save_field
 from govnesf_model.data.posed_scene import open_scene
 from govnesf_model.field_validation import add_parser, build_scene, validate_folders
+from govnesf_model.palette import label_colors
 from govnesf_model.train_data import load_scene
 
 
@@ -19,13 +20,11 @@ def room(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def small_images(monkeypatch):
-    monkeypatch.setattr("govnesf_model.field_validation.SIZE", (64, 48))
+SIZE = (64, 48)
 
 
 def test_metrics_and_pictures_of_a_room(room):
-    results, sheet = validate_folders(tiny_field(), [room], targets=2, progress=False)
+    results, sheet = validate_folders(tiny_field(), [room], targets=2, progress=False, size=SIZE)
     metrics = results["box"]
     assert results["mean"]["psnr"] == pytest.approx(metrics["psnr"])
     assert 3 < metrics["psnr"] < 40
@@ -33,8 +32,24 @@ def test_metrics_and_pictures_of_a_room(room):
     assert 0 <= metrics["label_field"] <= 1
     # With a handful of views an untrained blend is close to the average.
     assert metrics["label_average"] > 0.5
-    assert sheet.shape == (2 * 24, 4 * 32, 3)
+    # Two targets; colour, depth and labels, true and rendered.
+    assert sheet.shape == (2 * 24, 6 * 32, 3)
     assert sheet.dtype == np.uint8
+    panels = sheet.reshape(48, 6, 32, 3)
+    assert all(float(panels[:, number].std()) > 5 for number in range(6))
+
+
+def test_label_panels_show_labels_of_the_room(room):
+    _, sheet = validate_folders(tiny_field(), [room], targets=1, progress=False, size=SIZE)
+    walls = {tuple(color) for color in label_colors(6)[1:].tolist()}
+    true, shown = sheet[:, 4 * 32 : 5 * 32], sheet[:, 5 * 32 :]
+    assert {tuple(color) for color in true.reshape(-1, 3).tolist()} <= walls
+    # An untrained field is a fog, opaque at once: some label for every pixel, none behind it.
+    assert {tuple(color) for color in shown.reshape(-1, 3).tolist()} <= walls
+    thin = tiny_field()
+    thin.density_out[-1].bias.data.fill_(-20.0)
+    _, sheet = validate_folders(thin, [room], targets=1, progress=False, size=SIZE)
+    assert (sheet[:, 5 * 32 :] == label_colors(0)[0]).all()
 
 
 def test_the_field_is_built_from_references_alone(room):
@@ -50,7 +65,8 @@ def test_the_command_writes_its_report(room, tmp_path, capsys):
     parser = argparse.ArgumentParser()
     add_parser(parser.add_subparsers())
     words = ["validate", "--checkpoint", str(path), "--val", str(room), "--references", "3"]
-    arguments = parser.parse_args([*words, "--targets", "1", "--out", str(tmp_path / "report")])
+    words += ["--size", "64", "48", "--device", "cpu", "--targets", "1"]
+    arguments = parser.parse_args([*words, "--out", str(tmp_path / "report")])
     assert arguments.run(arguments) == 0
     written = json.loads((tmp_path / "report" / "metrics.json").read_text())
     assert written["box"]["references"] == 3

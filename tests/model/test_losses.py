@@ -7,12 +7,15 @@ from govnesf_model.losses import (
     color_loss,
     depth_loss,
     distortion_loss,
+    entropy_loss,
     free_space_loss,
     guess_loss,
+    hard_surface_loss,
     occupancy_loss,
     ov_loss,
     surface_loss,
 )
+from govnesf_model.rendering import ray_weights
 
 
 def test_color_loss_is_the_squared_distance_per_ray():
@@ -87,3 +90,75 @@ def test_guess_loss_is_best_at_the_true_depth_and_the_true_spread():
     assert loss(2.0, 0.1) == pytest.approx(math.log(0.1))
     assert loss(2.2, 0.1) == pytest.approx(math.log(1.1) / 0.1 + math.log(0.1), abs=1e-5)
     assert loss(2.2, math.log(1.1)) < min(loss(2.2, 0.05), loss(2.2, 0.3))
+
+
+def test_entropy_counts_the_samples_that_share_a_ray():
+    one = torch.zeros(1, 8)
+    one[0, 3] = 0.7
+    assert float(entropy_loss(one)) == pytest.approx(0.0, abs=1e-6)
+    for count in (2, 5):
+        even = torch.zeros(1, 8)
+        even[0, :count] = 0.9 / count
+        assert float(entropy_loss(even)) == pytest.approx(math.log(count), abs=1e-5)
+    faint = torch.full((1, 8), 0.01)
+    assert float(entropy_loss(faint)) == 0.0
+    assert float(entropy_loss(torch.cat([even, faint]))) == pytest.approx(math.log(5), abs=1e-5)
+
+
+def test_a_hard_surface_costs_nothing_and_half_a_one_most():
+    def loss(*weights: float) -> float:
+        return float(hard_surface_loss(torch.tensor([weights])))
+
+    assert loss(0.0, 1.0, 0.0) == pytest.approx(0.0, abs=1e-6)
+    half = math.log1p(math.exp(-1)) - math.log(2 * math.exp(-0.5))
+    assert loss(0.5, 0.5, 0.0) == pytest.approx(2 * half, abs=1e-6)
+    assert loss(0.5) > loss(0.6) > loss(0.9) > 0
+    assert loss(0.3) == pytest.approx(loss(0.7), abs=1e-6)
+
+
+def wall(sigma: float, at: float = 2.0, samples: int = 400) -> tuple[torch.Tensor, ...]:
+    """Return weights, t and delta of a ray of 4 m that meets uniform density from `at` on."""
+    delta = torch.full((1, samples), 4.0 / samples)
+    t = (torch.arange(samples) + 0.5).unsqueeze(0) * delta
+    return ray_weights((t > at) * sigma, delta), t, delta
+
+
+@pytest.mark.parametrize("sigma", [5.0, 20.0])
+def test_the_sharpness_terms_have_the_values_of_an_exponential_wall(sigma):
+    weights, t, delta = wall(sigma)
+    # Two draws from an exponential of rate sigma are 1 / sigma apart on average; cut at 2 m.
+    assert float(distortion_loss(weights, t, delta)) == pytest.approx(1 / sigma, rel=0.02)
+    # The entropy of that distribution is 1 - log(sigma), in bins of delta: - log(delta) more.
+    expected = 1 - math.log(sigma * float(delta[0, 0]))
+    assert float(entropy_loss(weights)) == pytest.approx(expected, rel=0.01)
+
+
+def test_every_sharpness_term_prefers_the_denser_wall():
+    soft, hard = wall(2.0), wall(40.0)
+    assert float(distortion_loss(*hard)) < 0.2 * float(distortion_loss(*soft))
+    assert float(entropy_loss(hard[0])) < float(entropy_loss(soft[0])) - 2.0
+    coarse = [wall(sigma, samples=16)[0] for sigma in (2.0, 40.0)]
+    assert float(hard_surface_loss(coarse[1])) < 0.1 * float(hard_surface_loss(coarse[0]))
+
+
+@pytest.mark.parametrize("name", ["distortion", "entropy", "hard"])
+def test_descent_on_a_sharpness_term_sharpens_a_ray(name):
+    delta = torch.full((1, 32), 0.1)
+    t = torch.arange(32).unsqueeze(0) * 0.1
+    raw = (-(t - 1.5).square()).clone().requires_grad_()
+    sigma = torch.nn.functional.softplus(3 * raw + 1) * 2
+    weights = ray_weights(sigma, delta)
+    terms = {
+        "distortion": lambda w: distortion_loss(w, t, delta),
+        "entropy": entropy_loss,
+        "hard": hard_surface_loss,
+    }
+    before = float(weights.detach().max())
+    (gradient,) = torch.autograd.grad(terms[name](weights), raw)
+    with torch.no_grad():
+        moved = raw - 0.5 * gradient / gradient.abs().max()
+        sigma = torch.nn.functional.softplus(3 * moved + 1) * 2
+        after_weights = ray_weights(sigma, delta)
+    assert float(terms[name](after_weights)) < float(terms[name](weights).detach())
+    if name != "hard":  # which may as well empty the ray
+        assert float(after_weights.max()) > before

@@ -1,0 +1,86 @@
+import dataclasses
+
+import pytest
+import torch
+from box_room import write_room
+from train_runs import tiny_config
+
+from govnesf_model.data.readers import find_scenes
+from govnesf_model.field import GovNesf
+from govnesf_model.train_config import LossConfig
+from govnesf_model.train_loss import compute_loss
+from govnesf_model.train_problems import Problem, ProblemSource, SceneStore
+
+CONFIG = tiny_config()
+
+
+@pytest.fixture(scope="module")
+def problem(tmp_path_factory) -> Problem:
+    folder = tmp_path_factory.mktemp("rooms")
+    write_room(folder / "a", count=6)
+    store = SceneStore(find_scenes([folder]), CONFIG.sampling, 0)
+    return ProblemSource(store, CONFIG)[0]
+
+
+@pytest.fixture
+def field() -> GovNesf:
+    torch.manual_seed(0)
+    return GovNesf(CONFIG.field).train()
+
+
+def bare(problem: Problem) -> Problem:
+    references = dataclasses.replace(problem.references, depth=None, label=None)
+    gone = {"ov": None, "ray_ov": None, "ray_ov_known": None, "points": None, "solid": None}
+    return dataclasses.replace(problem, references=references, **gone)
+
+
+def test_the_loss_is_the_weighted_sum_of_its_parts(field, problem):
+    config = LossConfig(color=3.0, ov=0.25, entropy=0.1, hard_surface=0.2)
+    total, parts = compute_loss(field, problem, config)
+    weights = dataclasses.asdict(config) | {"ov": config.color * config.ov}
+    named = {name: value for name, value in parts.items() if name != "samples"}
+    assert set(named) == set(weights) - {"surface_width"}
+    expected = sum(weights[name] * float(value) for name, value in named.items())
+    assert float(total.detach()) == pytest.approx(expected, rel=1e-5)
+    assert not any(value.requires_grad for value in parts.values())
+    assert 0 < float(parts["samples"]) <= CONFIG.field.samples_per_ray
+
+
+def test_the_paper_s_loss_needs_no_depth_and_no_labels(field, problem):
+    total, parts = compute_loss(field, bare(problem), CONFIG.loss)
+    assert set(parts) == {"color", "distortion", "samples"}
+    total.backward()
+    assert field.density_in.weight.grad is not None
+
+
+def test_no_gradient_of_the_features_reaches_the_density(field, problem):
+    zero = {item.name: 0.0 for item in dataclasses.fields(LossConfig)}
+    config = LossConfig(**{**zero, "color": 1e-12, "ov": 1e12, "surface_width": (0.2, 0.1)})
+    compute_loss(field, problem, config)[0].backward()
+    semantic = float(field.fusion.mlp_s[0].weight.grad.abs().max())
+    assert semantic > 1e-6
+    assert float(field.density_in.weight.grad.abs().max()) < 1e-9 * semantic
+
+
+def test_the_same_problem_has_the_same_loss(field, problem):
+    values = {float(compute_loss(field, problem, CONFIG.loss)[0].detach()) for _ in range(2)}
+    assert len(values) == 1
+
+
+def test_bf16_is_close_and_leaves_geometry_alone(field, problem):
+    exact = compute_loss(field, problem, CONFIG.loss)[1]
+    total, rough = compute_loss(field, problem, CONFIG.loss, bf16=True)
+    for name, value in exact.items():
+        assert float(rough[name]) == pytest.approx(float(value), rel=0.05, abs=0.02), name
+    assert total.dtype == torch.float32
+    total.backward()
+    assert field.unet is not None
+    gradient = field.density_in.weight.grad
+    assert gradient.dtype == torch.float32
+    assert bool(torch.isfinite(gradient).all())
+
+
+def test_the_surface_band_narrows_as_the_run_goes_on(field, problem):
+    wide = float(compute_loss(field, problem, CONFIG.loss, 0.0)[1]["surface"])
+    narrow = float(compute_loss(field, problem, CONFIG.loss, 1.0)[1]["surface"])
+    assert narrow > wide
