@@ -178,7 +178,7 @@ def _depth_colors(depth: np.ndarray, far: float) -> np.ndarray:
     return colors
 
 
-def _readable(scene: PosedScene, indices: Sequence[float]) -> list[Frame]:
+def _readable(scene: PosedScene, indices: np.ndarray) -> list[Frame]:
     frames = []
     for index in np.unique(np.rint(indices).astype(int)):
         try:

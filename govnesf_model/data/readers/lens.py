@@ -124,7 +124,7 @@ class Resampler:
         if np.allclose(T_target_lens, np.eye(4), atol=1e-6):
             return self.nearest(depth, lens)
         # A coarser camera's pixels cover several of the target's: without this there are holes.
-        finer = math.ceil((self.target.K / lens.K)[[0, 1], [0, 1]].max())
+        finer = math.ceil(max(np.diag(self.target.K)[:2] / np.diag(lens.K)[:2]))
         straight = lens.pinhole((lens.width * finer, lens.height * finer))
         depth = Resampler(straight).nearest(depth, lens)
         v, u = np.nonzero(depth > 0)
