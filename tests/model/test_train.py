@@ -35,7 +35,8 @@ def test_a_run_leaves_a_loadable_field_logs_and_pictures(rooms, tmp_path, capsys
     assert float(picture.std()) > 20
     assert not list(tmp_path.glob("writing*"))
     said = capsys.readouterr().out
-    for part in ("2 to train on, 12 views; 1 to validate on", "weights learn", "1 x cpu", "4 steps"):
+    assert "2 to train on, 12 views; 1 to validate on" in said
+    for part in ("weights learn", "1 x cpu", "4 steps"):
         assert part in said
     assert str(tmp_path) in said
 
@@ -90,7 +91,7 @@ def test_a_run_may_be_bounded_by_time(rooms, tmp_path):
 
 def test_time_bounds_no_run_of_several_processes(rooms, tmp_path):
     config = tiny_config(run={"minutes": 1.0})
-    with pytest.raises(ValueError, match="bounded by run.steps"):
+    with pytest.raises(ValueError, match=r"bounded by run\.steps"):
         train(config, [rooms], tmp_path, machines=Machines("cpu", "2", strategy="ddp"))
 
 

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import pytest
 
@@ -69,15 +70,14 @@ def test_a_file_extends_a_preset_and_settings_come_last(tmp_path):
     ],
 )
 def test_what_is_wrong_is_said(setting, sentence):
-    with pytest.raises(ValueError, match=".*") as error:
+    with pytest.raises(ValueError, match=re.escape(sentence)):
         load_config("small", [setting])
-    assert sentence in str(error.value)
 
 
 def test_a_missing_file_names_the_presets(tmp_path):
     with pytest.raises(FileNotFoundError, match="presets are base, paper, small"):
         load_config("tiny")
-    with pytest.raises(FileNotFoundError, match="nothing.yaml"):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.yaml"):
         load_config(tmp_path / "nothing.yaml")
 
 
