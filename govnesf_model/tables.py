@@ -121,7 +121,8 @@ def measure(
         chosen = replace(options, task=task, checkpoint=checkpoint)
         store = ResultStore(kept / f"{Path(checkpoint).stem}-{key_of(checkpoint)[:6]}")
         for group, members in _by_scenes(opened, methods, chosen, notes).items():
-            print(f"{task}: {', '.join(members)} of {checkpoint} on {len(group)} scenes")
+            part = f"{len(group)} of {len(scenes)} scenes"
+            print(f"{task}: {', '.join(members)} of {checkpoint} on {part}")
             some = {name: scenes[name] for name in group}
             rows = evaluate_scenes(some, members, chosen, store, where)
             for method in members:
@@ -189,14 +190,20 @@ def _by_scenes(
 ) -> dict[tuple[str, ...], list[str]]:
     """Return the methods by the scenes that they can be measured on; the others are noted."""
     groups: dict[tuple[str, ...], list[str]] = {}
+    gaps: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for method in methods:
-        fit = []
-        for name, scene in scenes.items():
-            problem = obstacle(scene, method, options)
-            if problem is None:
-                fit.append(name)
-            else:
-                notes.append(f"left out of {options.task}, {method}: scene {name} {problem}")
+        problems = {name: obstacle(scene, method, options) for name, scene in scenes.items()}
+        fit = tuple(name for name, problem in problems.items() if problem is None)
         if fit:
-            groups.setdefault(tuple(fit), []).append(method)
+            groups.setdefault(fit, []).append(method)
+        for name, problem in problems.items():
+            if problem is not None:
+                without, where = gaps.setdefault(problem, ({}, {}))
+                without[method] = where[name] = None
+    for problem, (without, where) in gaps.items():
+        some = ", ".join([*list(where)[:3], *(["..."] if len(where) > 3 else [])])
+        notes.append(
+            f"{options.task}, {', '.join(without)}: {len(where)} of {len(scenes)} scenes are left "
+            f"out ({some}): each {problem}"
+        )
     return groups

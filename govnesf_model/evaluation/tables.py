@@ -98,9 +98,9 @@ def _preface(book: Book) -> str:
     counts = sorted({row["references"] for row in rows if row["references"]})
     references = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
     return (
-        f"{len(names)} scenes, {references} reference views each, encoder "
-        f"`{book.options.vlm}`, prompts `{book.options.prompts}`, field "
-        f"`{book.options.checkpoint}`. {seconds:.1f} s per scene and method on "
+        f"Scenes: {len(names)}; reference views of each: {references}; encoder: "
+        f"`{book.options.vlm}`; prompts: `{book.options.prompts}`; field: "
+        f"`{book.options.checkpoint}`; {seconds:.1f} s per scene and method on "
         f"{'; '.join(devices)}."
     )
 

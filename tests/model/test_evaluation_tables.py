@@ -48,7 +48,7 @@ def test_tables_have_the_papers_shape():
     options = EvaluationOptions("2d", checkpoint="ours", distill_checkpoint="dist")
     fields = (Ablation("ours", ours), Ablation("less", without), Ablation("dist", distill))
     text = markdown(Book("Rooms", options, reports, fields, ["a note"]))
-    assert text.startswith("# Rooms\n\n1 scenes, 9 reference views each")
+    assert text.startswith("# Rooms\n\nScenes: 1; reference views of each: 9;")
     assert "2.0 s per scene and method on a CPU" in text
 
     first = lines_of(text, 1)
@@ -102,7 +102,7 @@ def test_the_command_writes_tables_and_figures(tmp_path, capsys):
     shown = capsys.readouterr().out
     text = (tmp_path / "out" / "tables.md").read_text()
     assert text in shown
-    assert "scene flat has no depth, which the method govnesf_dgm needs" in text
+    assert "2d, govnesf_dgm: 1 of 2 scenes are left out (flat): each has no depth" in text
     assert "figures are over 300 pixels of each view" in text
     first = {line[0]: line[1] for line in lines_of(text, 1)[2:]}
     assert all(0 <= float(value) <= 100 for value in first.values())
