@@ -4,22 +4,26 @@ field = load_field("small")                      # the shipped one, or a path
 save_field(field, "runs/one/field.safetensors", {"steps": "4000"})
 """
 
-import os
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from .field import FieldConfig, GovNesf
 from .resources import resource_dir
-
-FORMAT = "govnesf-field"
-VERSION = 1
+from .weights_file import WeightsFormat
 
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used; the message names the file and what to do."""
+
+
+FORMAT = WeightsFormat(
+    "govnesf-field",
+    1,
+    "a field checkpoint",
+    "copy or download it again, or give a file that save_field wrote",
+    CheckpointError,
+)
 
 
 def load_field(name_or_path: str | Path = "small", device: str | torch.device = "cpu") -> GovNesf:
@@ -35,7 +39,7 @@ def load_field(name_or_path: str | Path = "small", device: str | torch.device = 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     path = field_path(name_or_path)
-    metadata, tensors = _read(path)
+    metadata, tensors = FORMAT.read(path)
     try:
         field = GovNesf(FieldConfig.from_json(metadata["config"]))
     except (KeyError, TypeError, ValueError) as error:
@@ -74,16 +78,11 @@ def save_field(
         dtype: of the stored floating-point weights; float16 halves the file.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
-        key: (value.to(dtype) if value.is_floating_point() else value).contiguous().cpu()
+        key: (value.to(dtype) if value.is_floating_point() else value).cpu()
         for key, value in field.state_dict().items()
     }
-    metadata = {"format": FORMAT, "version": str(VERSION), "config": field.config.to_json()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(tensors, temporary, metadata={**(notes or {}), **metadata})
-    temporary.chmod(0o644)  # safetensors makes files that only their owner can read
-    temporary.replace(path)
+    FORMAT.write(path, tensors, {**(notes or {}), "config": field.config.to_json()})
     return path
 
 
@@ -93,7 +92,7 @@ def read_notes(name_or_path: str | Path) -> dict[str, str]:
     Raises:
         CheckpointError: as `load_field`.
     """
-    return _read(field_path(name_or_path))[0]
+    return FORMAT.read(field_path(name_or_path))[0]
 
 
 def field_path(name_or_path: str | Path) -> Path:
@@ -117,26 +116,3 @@ def field_path(name_or_path: str | Path) -> Path:
             f"{', '.join(present) or 'none'}; or give the path of a .safetensors file"
         )
     return shipped
-
-
-def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                found = metadata.get("format", "no format name")
-                raise CheckpointError(
-                    f"{path} is no field checkpoint (found {found!r}, expected {FORMAT!r}): "
-                    "give a file written by save_field"
-                )
-            version = metadata.get("version", "")
-            if not version.isdigit() or int(version) > VERSION:
-                raise CheckpointError(
-                    f"{path} has format version {version or 'unknown'}, this program reads up to "
-                    f"{VERSION}: update govnesf_model"
-                )
-            return metadata, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path} is damaged or no safetensors file ({error}): copy or download it again"
-        ) from error

@@ -9,8 +9,6 @@ the network in half precision, the taught words, and in its metadata all else th
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,21 +16,26 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from govnesf_model.vlm.base import TextCoverage, as_images, encoder_key, tensors_digest
 from govnesf_model.vlm.contrast import Vocabulary
 from govnesf_model.vlm.embedded_network import STRIDE, EmbeddedConfig, EmbeddedNetwork
 from govnesf_model.vlm.text import MiniLM
-
-FORMAT = "govnesf-embedded"
-VERSION = 1
+from govnesf_model.weights_file import WeightsFormat
 
 
 class CheckpointError(ValueError):
     """A file that is no checkpoint of the embedded encoder, or a damaged one."""
+
+
+FORMAT = WeightsFormat(
+    "govnesf-embedded",
+    1,
+    "a checkpoint of the embedded encoder",
+    "give a file that `govnesf vlm train embedded` wrote",
+    CheckpointError,
+)
 
 
 @dataclass(frozen=True)
@@ -114,22 +117,7 @@ def load_embedded(path: str | Path, device: torch.device | str = "cpu") -> Embed
             f"no checkpoint of the embedded encoder at {path}: give the path of a .safetensors "
             "file that `govnesf vlm train embedded` wrote"
         )
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from error
-    if metadata.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path} is not a checkpoint of the embedded encoder (its format is "
-            f"{metadata.get('format', 'not stated')!r}, expected {FORMAT!r})"
-        )
-    if metadata.get("version") != str(VERSION):
-        raise CheckpointError(
-            f"{path} has format version {metadata.get('version')}, this code reads {VERSION}: "
-            "update the package or train again"
-        )
+    metadata, tensors = FORMAT.read(path)
     try:
         return _assemble(metadata, tensors, device)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -144,19 +132,15 @@ def save_embedded(
     Raises:
         ValueError: a weight is not finite in half precision.
     """
-    path = Path(path).expanduser()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {"taught.features": vocabulary.features.half().contiguous()}
+    tensors = {"taught.features": vocabulary.features.half()}
     for name, value in network.state_dict().items():
         if not value.is_floating_point():
             continue  # counters of the norms
-        half = value.detach().cpu().half().contiguous()
+        half = value.detach().cpu().half()
         if not half.isfinite().all():
             raise ValueError(f"weight {name} is not finite in half precision: training diverged")
         tensors[f"network.{name}"] = half
     metadata = {
-        "format": FORMAT,
-        "version": str(VERSION),
         "text_encoder": "all-MiniLM-L6-v2",
         "config": json.dumps(asdict(network.config)),
         "settings": json.dumps(asdict(settings)),
@@ -164,14 +148,7 @@ def save_embedded(
         "attributes": json.dumps({kind: list(w) for kind, w in vocabulary.attributes.items()}),
         "texts": json.dumps(list(vocabulary.texts)),
     }
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    os.close(handle)
-    try:
-        save_file(tensors, temporary, metadata=metadata)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    FORMAT.write(Path(path), tensors, metadata)
 
 
 def _assemble(

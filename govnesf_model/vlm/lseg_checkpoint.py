@@ -10,24 +10,19 @@ leaves them out.
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from govnesf_model.vlm.base import tensors_digest
 from govnesf_model.vlm.lseg_network import LSegConfig, LSegNetwork
 from govnesf_model.vlm.lseg_pickle import PickleRefused, read_state_dict
 from govnesf_model.vlm.lseg_text import LSegText
+from govnesf_model.weights_file import WeightsFormat
 
-FORMAT = "govnesf-lseg"
-VERSION = 1
 IMAGE = "net."
 TEXT = "net.clip_pretrained."
 SHOWN = 5  # names that a message lists of each kind of fault
@@ -43,6 +38,11 @@ Progress = Callable[[int], object]  # called with bytes done
 
 class LSegCheckpointError(ValueError):
     """A file that does not hold LSeg's weights, or a damaged one."""
+
+
+FORMAT = WeightsFormat(
+    "govnesf-lseg", 1, "made by `govnesf vlm convert lseg`", HOW_TO_GET, LSegCheckpointError
+)
 
 
 @dataclass(frozen=True)
@@ -228,21 +228,10 @@ def convert(
 def write_converted(target: Path, weights: LSegWeights) -> None:
     """Write weights as our own file, under another name first."""
     metadata = {
-        "format": FORMAT,
-        "version": str(VERSION),
         "config": json.dumps(asdict(weights.config)),
         "weights": weights.digest,
     }
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
-    os.close(handle)
-    try:
-        contiguous = {name: value.contiguous() for name, value in weights.tensors.items()}
-        save_file(contiguous, temporary, metadata=metadata)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    FORMAT.write(target, weights.tensors, metadata)
 
 
 def _read_published(path: Path, config: LSegConfig, inert: Sequence[str]) -> dict[str, Tensor]:
@@ -256,22 +245,7 @@ def _read_published(path: Path, config: LSegConfig, inert: Sequence[str]) -> dic
 
 
 def _read_converted(path: Path) -> tuple[LSegConfig, dict[str, Tensor], str]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise LSegCheckpointError(f"{path} is damaged or no safetensors file: {error}") from error
-    if metadata.get("format") != FORMAT:
-        raise LSegCheckpointError(
-            f"{path} was not made by `govnesf vlm convert lseg` (its format is "
-            f"{metadata.get('format', 'not stated')!r}): {HOW_TO_GET}"
-        )
-    if metadata.get("version") != str(VERSION):
-        raise LSegCheckpointError(
-            f"{path} has format version {metadata.get('version')}, this code reads {VERSION}: "
-            "update the package or convert the checkpoint again"
-        )
+    metadata, tensors = FORMAT.read(path)
     try:
         sizes = {
             name: tuple(value) if isinstance(value, list) else value

@@ -65,7 +65,7 @@ def test_a_truncated_file_is_refused(saved, tmp_path):
 def test_a_foreign_file_is_refused(tmp_path):
     foreign = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(3)}, foreign)
-    with pytest.raises(CheckpointError, match="is no field checkpoint"):
+    with pytest.raises(CheckpointError, match="is not a field checkpoint"):
         load_field(foreign)
     text = tmp_path / "text.safetensors"
     text.write_text("hello, this is not a checkpoint at all")

@@ -160,7 +160,7 @@ def test_a_changed_value_in_a_converted_file_is_noticed(converted, tmp_path):
 
 def test_a_safetensors_file_of_something_else_is_refused(tmp_path):
     save_file({"a": torch.zeros(2)}, tmp_path / "a.safetensors")
-    with pytest.raises(LSegCheckpointError, match="was not made by `govnesf vlm convert lseg`"):
+    with pytest.raises(LSegCheckpointError, match="is not made by `govnesf vlm convert lseg`"):
         read_weights(tmp_path / "a.safetensors")
     (tmp_path / "b.safetensors").write_bytes(b"nothing")
     with pytest.raises(LSegCheckpointError, match="damaged or no safetensors file"):
