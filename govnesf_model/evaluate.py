@@ -22,6 +22,7 @@ from govnesf_model import cluster
 from govnesf_model.baselines import METHODS
 from govnesf_model.cluster import IN_PROCESS, ClusterOptions, ResultStore, Task, key_of
 from govnesf_model.data.posed_scene import PosedScene, open_scene
+from govnesf_model.data.readers import find_scenes
 from govnesf_model.evaluation.models import load_models, models_key
 from govnesf_model.evaluation.options import TASKS, EvaluationOptions, add_options
 from govnesf_model.evaluation.protocol import check
@@ -40,7 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="methods:\n" + "\n".join(f"  {name:14} {text}" for name, text in METHODS.items()),
     )
-    parser.add_argument("scenes", nargs="+", metavar="SCENE", help="scenes (docs/scenes.md)")
+    parser.add_argument("scenes", nargs="+", metavar="SCENE", help="scenes or folders of scenes")
     parser.add_argument("--task", choices=TASKS, required=True)
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="results")
     parser.add_argument(
@@ -137,7 +138,15 @@ def evaluate_scenes(
 
 
 def named_scenes(paths: Sequence[str]) -> dict[str, str]:
-    """Name scenes by their folders, or by their whole paths where folders share a name."""
+    """Find scenes, named by their folders, or by their whole paths where folders share a name.
+
+    Args:
+        paths: scenes, folders of scenes, or lists of them, see `readers.find_scenes`.
+
+    Raises:
+        SceneError: a path has no scene, or one cannot be read.
+    """
+    paths = [str(path) for path in find_scenes(paths)]
     names = [open_scene(path).name for path in paths]
     return dict(zip(names if len(set(names)) == len(names) else paths, paths, strict=True))
 
@@ -161,7 +170,8 @@ def _title(name: str, method: str, options: EvaluationOptions) -> str:
 
 def _settings(options: EvaluationOptions) -> dict[str, object]:
     """Return what of the options decides a figure, a file of prompts with its content."""
-    settings = {key: value for key, value in options.settings().items() if key != "device"}
+    where = ("device", "keep_features")
+    settings = {key: value for key, value in options.settings().items() if key not in where}
     prompts = Path(options.prompts)
     return settings | {"words": prompts.read_text() if prompts.is_file() else ""}
 

@@ -27,8 +27,17 @@ def encode_frame(
     config: MapConfig,
     number: int,
     clock: "StageClock | None" = None,
+    ov: Float[torch.Tensor, "hs ws d"] | None = None,
 ) -> Keyframe:
     """Resize a frame and run both image encoders on it.
+
+    Args:
+        field, vlm: the encoders.
+        frame: what the camera saw.
+        config: the working width, and whether depth is kept.
+        number: the keyframe's id.
+        clock: takes the seconds of both encoders.
+        ov: the encoder's map of the frame where it is known already.
 
     Raises:
         ValueError: the frame's arrays do not fit together.
@@ -36,7 +45,8 @@ def encode_frame(
     clock = clock or StageClock()
     rgb, K, depth = working_image(frame, config.image_width)
     image = torch.from_numpy(rgb).to(field.device).permute(2, 0, 1).unsqueeze(0) / 255.0
-    ov = vlm.encode_images(image)[0].permute(1, 2, 0).to(torch.float16).contiguous()
+    if ov is None:
+        ov = vlm.encode_images(image)[0].permute(1, 2, 0).to(torch.float16).contiguous()
     clock.lap("encode")
     maps = field.encode_images(image)
     clock.lap("field")

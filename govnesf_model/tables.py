@@ -46,7 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("scenes", nargs="+", metavar="SCENE", help="scenes (docs/scenes.md)")
+    parser.add_argument("scenes", nargs="+", metavar="SCENE", help="scenes or folders of scenes")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for results")
     parser.add_argument("--title", default="Evaluation", help="heading of the tables")
     parser.add_argument(

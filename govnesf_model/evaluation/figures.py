@@ -64,7 +64,8 @@ def draw_views(
     if not targets:
         raise ValueError(f"scene {scene.root} has no target frames to draw (scene.json: target)")
     network = with_method(models.field, "govnesf")
-    references = References(scene, reference_frames(scene, options), models.vlm, options.width)
+    indices = reference_frames(scene, options)
+    references = References(scene, indices, models.vlm, options.width, options.keep_features)
     built = references.build(network, use_depth=False)
     device = built.views.rgb.device
     words = table = text = None

@@ -40,6 +40,9 @@ class EvaluationOptions:
     """Relative depth difference that masks a view of a 3D point, for methods with depth."""
     seed: int = 0
     """Of the drawn pixels."""
+    keep_features: bool = False
+    """Take the encoder's features of reference frames from the cache of `govnesf extract`, and
+    keep there what is missing; the figures are the same."""
     device: str = "auto"
     """auto, cpu, cuda, ..."""
 
@@ -116,4 +119,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="3d, methods with depth: relative difference that masks a view (the paper: 0.25)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the drawn pixels")
+    parser.add_argument(
+        "--keep-features",
+        action="store_true",
+        help="share the encoder's features with other runs (the cache of govnesf extract)",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")

@@ -23,6 +23,7 @@ from govnesf_model.field import GovNesf, VolumeField
 from govnesf_model.keyframes import Keyframe, MapConfig
 from govnesf_model.map_views import encode_frame, stack_views
 from govnesf_model.map_volume import MapVolume
+from govnesf_model.ov_features import OvCache
 from govnesf_model.vlm.base import DenseEncoder
 
 
@@ -44,8 +45,24 @@ class References:
     """Reference frames and what was made of them; nothing is computed before it is asked for."""
 
     def __init__(
-        self, scene: PosedScene, indices: Sequence[int], vlm: DenseEncoder, width: int
+        self,
+        scene: PosedScene,
+        indices: Sequence[int],
+        vlm: DenseEncoder,
+        width: int,
+        keep_features: bool = False,
     ) -> None:
+        """Take note of what will be encoded.
+
+        Args:
+            scene: whose frames.
+            indices: the reference frames.
+            vlm: open-vocabulary encoder.
+            width: of the images that the encoders see, pixels.
+            keep_features: use the cache of `govnesf extract`.
+        """
+        size = (width, round(scene.height * width / scene.width))
+        self._cache = OvCache(vlm, size) if keep_features else None
         self.scene = scene
         self.indices = list(indices)
         self._vlm = vlm
@@ -88,7 +105,10 @@ class References:
             config = MapConfig(image_width=self._width)
             frames = tqdm(self.indices, desc=f"{name}: views", unit="frame", leave=False)
             keyframes = tuple(
-                encode_frame(field, self._vlm, self.scene[index], config, number)
+                encode_frame(
+                    *(field, self._vlm, self.scene[index], config, number),
+                    ov=None if self._cache is None else self._cache.features(self.scene, index),
+                )
                 for number, index in enumerate(frames)
             )
         else:

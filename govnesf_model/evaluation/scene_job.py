@@ -54,7 +54,7 @@ def evaluate_scene(
     """Return a row per method."""
     _reset_peak()
     indices = reference_frames(scene, options)
-    references = References(scene, indices, models.vlm, options.width)
+    references = References(scene, indices, models.vlm, options.width, options.keep_features)
     words = text = None
     if options.task != "nvs":
         words = vocabulary(scene, options.prompts)

@@ -133,6 +133,13 @@ def test_scenes_of_one_name_keep_their_paths(command, scene, tmp_path):
     assert set(report["scenes"]) == {str(scene), str(other)}
 
 
+def test_a_folder_of_scenes_is_all_of_them(command, tmp_path):
+    for name in ("a", "b"):
+        write_scene(tmp_path / "rooms" / name, room_frames(3, 80, 60), target=(1,))
+    report = command(tmp_path / "rooms", "--task", "2d", "--method", "vlm_view")
+    assert list(report["scenes"]) == ["a", "b"]
+
+
 def test_models_that_do_not_fit_are_refused_before_any_work(command, scene, checkpoints):
     with pytest.raises(ValueError, match="--distill-checkpoint"):
         command(scene, "--task", "3d", "--method", "distill")

@@ -100,6 +100,29 @@ def test_methods_share_the_encoders_work_and_depth_is_kept_from_the_others(scene
         References(scene, [], Counting(), 160).build(models.field, use_depth=False)
 
 
+def test_features_are_kept_for_other_runs_and_give_the_same_figures(
+    scene, models, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("GOVNESF_CACHE", str(tmp_path))
+    calls = []
+
+    class Counting(ColorEncoder):
+        def encode_images(self, rgb):
+            calls.append(len(rgb))
+            return super().encode_images(rgb)
+
+    counting = Models(models.field, Counting())
+    kept = options(keep_features=True, reference_views=3)
+    without = options(reference_views=3)
+    rows = [
+        evaluate_scene(scene, counting, ("average",), chosen)["average"]
+        for chosen in (kept, kept, without)
+    ]
+    assert len(calls) == 3 + 0 + 3
+    assert rows[0]["confusion"] == rows[1]["confusion"] == rows[2]["confusion"]
+    assert len(list(tmp_path.rglob("*.npy"))) == 3
+
+
 def test_the_encoder_on_the_view_itself_is_right_up_to_its_stride(scene, models):
     row = evaluate_scene(scene, models, ("vlm_view",), options("2d"))["vlm_view"]
     assert row["oacc"] > 0.95
