@@ -69,13 +69,25 @@ def test_eight_bit_labels_are_nyu40_numbers(tmp_path):
     assert any("NYU40" in note for note in scene.notes)
 
 
-def test_raw_labels_without_the_table_are_refused(tmp_path):
+def test_raw_labels_without_the_table_are_left_out_with_a_note(tmp_path):
     write_scannet(tmp_path / "scene", 2, ())
-    with pytest.raises(SceneError, match=r"no NYU40 number.*scannetv2-labels"):
-        [frame.label for frame in open_scene(tmp_path / "scene")]
+    scene = open_scene(tmp_path / "scene")
+    assert (scene.classes, scene.labelled, scene[0].label) == ({}, (), None)
+    assert any("labels are left out" in note for note in scene.notes)
     write_scannet_table(tmp_path / "own.tsv")
     scene = open_scene(tmp_path / "scene", labels=tmp_path / "own.tsv")
     assert set(np.unique(scene[0].label)) <= {1, 2, 5, 14, 39, 255}
+    with pytest.raises(SceneError, match="no such file"):
+        open_scene(tmp_path / "scene", labels="nowhere.tsv")
+
+
+def test_zero_padded_names_are_the_same_frames(tmp_path):
+    """Some exporters write 000000.jpg."""
+    poses = write_scannet(tmp_path, 3, ())
+    for folder in ("color", "depth", "pose", "label-filt"):
+        for path in list((tmp_path / folder).iterdir()):
+            path.rename(path.with_name(f"{int(path.stem):06d}{path.suffix}"))
+    assert_shows_the_room(open_scene(tmp_path), poses)
 
 
 def test_official_lists_name_scenes(scans):

@@ -29,6 +29,7 @@ from govnesf_model.data.readers.lens import Lens, Resampler
 OPTIONS: dict[str, str | int | float] = {"labels": ""}
 SIZE = (320, 240)
 IGNORED = 255
+MAX_NYU40 = 40
 TSV = "scannetv2-labels.combined.tsv"
 # NYU40 number -> name, as the ScanNet benchmark counts them.
 CLASSES = {
@@ -71,7 +72,11 @@ def read(root: Path, options: Mapping[str, object]) -> PosedScene:
     images = numbered(root / "color", r"(\d+)\.(?:jpg|png)")
     if not images:
         raise SceneError(f"{root / 'color'} holds no image 0.jpg, 1.jpg, ...")
-    poses = {number: _read_pose(root / "pose" / f"{number}.txt") for number in images}
+    pose_files = numbered(root / "pose", r"(\d+)\.txt")
+    poses = {
+        number: _read_pose(pose_files.get(number, root / "pose" / f"{number}.txt"))
+        for number in images
+    }
     numbers = [number for number, pose in poses.items() if pose is not None]
     if not numbers:
         raise SceneError(f"{root / 'pose'} has no valid pose: tracking lost every frame")
@@ -88,9 +93,19 @@ def read(root: Path, options: Mapping[str, object]) -> PosedScene:
     if depth_files:
         K = read_intrinsics(root / "intrinsic" / "intrinsic_depth.txt")
         depth = Lens(K, *image_size(next(iter(depth_files.values()))))
+    for name in ("color", "depth"):
+        path = root / "intrinsic" / f"extrinsic_{name}.txt"
+        if path.exists() and np.abs(read_matrix(path, (4, 4)) - np.eye(4)).max() > 1e-3:
+            notes.append(f"{path.name} is ignored: colour and depth are taken to share one centre")
     target = color.pinhole(options["size"] or SIZE)
     labels = numbered(root / "label-filt", r"(\d+)\.png")
     table = _Labels.find(root, str(options["labels"])) if labels else None
+    if table is not None and not table.raw and _holds_raw_ids(list(labels.values())):
+        labels, table = {}, None
+        notes.append(
+            f"labels are left out: label-filt/ holds ScanNet's raw ids, which need {TSV} in the "
+            "scan's folder or above (or the option labels=FILE)"
+        )
     if table is not None:
         notes.append(table.note)
     return assemble(
@@ -98,7 +113,7 @@ def read(root: Path, options: Mapping[str, object]) -> PosedScene:
         [str(number) for number in numbers],
         target,
         np.stack([poses[number] for number in numbers]),
-        _Files(root, images, numbers, color, depth, target, labels, table),
+        _Files(images, depth_files, labels, numbers, color, depth, target, table),
         options,
         Gravity(),  # scans are gravity-aligned, z up
         has_depth=depth is not None,
@@ -113,17 +128,17 @@ def read(root: Path, options: Mapping[str, object]) -> PosedScene:
 class _Files:
     def __init__(
         self,
-        root: Path,
         images: dict[int, Path],
+        depths: dict[int, Path],
+        labels: dict[int, Path],
         numbers: list[int],
         color: Lens,
         depth: Lens | None,
         target: Lens,
-        labels: dict[int, Path],
         table: "_Labels | None",
     ) -> None:
-        self.root, self.images, self.numbers = root, images, numbers
-        self.color, self.depth_lens, self.labels, self.table = color, depth, labels, table
+        self.images, self.depths, self.labels, self.numbers = images, depths, labels, numbers
+        self.color, self.depth_lens, self.table = color, depth, table
         self.views = Resampler(target)
 
     def rgb(self, index: int) -> np.ndarray:
@@ -133,7 +148,9 @@ class _Files:
     def depth(self, index: int) -> np.ndarray | None:
         if self.depth_lens is None:
             return None
-        path = self.root / "depth" / f"{self.numbers[index]}.png"
+        path = self.depths.get(self.numbers[index])
+        if path is None:
+            raise SceneError(f"depth/{self.numbers[index]}.png of a scan with depth is missing")
         metres = read_millimetres(path, self.depth_lens.size)
         return self.views.nearest(metres, self.depth_lens)
 
@@ -153,7 +170,7 @@ class _Labels:
     def __init__(self, nyu40: dict[int, int] | None, note: str) -> None:
         self.note = note
         self.raw = nyu40 is not None
-        nyu40 = nyu40 if nyu40 is not None else {number: number for number in range(41)}
+        nyu40 = nyu40 if nyu40 is not None else {number: number for number in range(MAX_NYU40 + 1)}
         self.table = np.full(65536, IGNORED, np.uint8)
         for number, nyu in nyu40.items():
             if 0 <= number < len(self.table) and nyu in CLASSES:
@@ -176,15 +193,20 @@ class _Labels:
         """Return the benchmark's classes of a label image, uint8."""
         if indices.dtype == np.uint16 and self.raw:
             return self.table[indices]
-        if indices.max(initial=0) > 40:
+        if indices.max(initial=0) > MAX_NYU40:
             raise SceneError(
                 f"{path} holds the label {indices.max()}, which is no NYU40 number: labels as "
-                f"ScanNet publishes them are 16-bit and need {TSV} in the scan's folder or above "
-                "(or the option labels=FILE)"
+                f"ScanNet publishes them are 16-bit and need {TSV}"
             )
-        known = np.full(41, IGNORED, np.uint8)
+        known = np.full(MAX_NYU40 + 1, IGNORED, np.uint8)
         known[list(CLASSES)] = list(CLASSES)
         return known[indices]
+
+
+def _holds_raw_ids(paths: list[Path]) -> bool:
+    """Tell whether some of the label images hold numbers that NYU40 has not."""
+    some = paths[:: max(1, len(paths) // 8)]
+    return any(read_indices(path, None, wide=True).max(initial=0) > MAX_NYU40 for path in some)
 
 
 def _read_tsv(path: Path) -> dict[int, int]:
