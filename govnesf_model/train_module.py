@@ -206,7 +206,7 @@ class FieldAverage(WeightAveraging):
 
     def __init__(self, decay: float) -> None:
         """Average over the last 1 / (1 - decay) steps, over fewer at first."""
-        super().__init__(use_buffers=False, avg_fn=averager(decay))
+        super().__init__(use_buffers=False, multi_avg_fn=averager(decay))
 
     def export(self, module: FieldTraining, step: int) -> None:
         """Write the averaged field where `load_field` finds it."""
@@ -272,13 +272,15 @@ def rate_factor(config: OptimizerConfig, step: int, progress: float) -> float:
     return warm * (config.final + (1 - config.final) * fade)
 
 
-def averager(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+def averager(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
     """Return the rule of a running average that soon forgets the untrained weights."""
 
-    def average(mean: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        n = torch.as_tensor(count, device=mean.device, dtype=mean.dtype)
-        keep = torch.clamp((1 + n) / (10 + n), max=decay)
-        return mean + (current - mean) * (1 - keep)
+    @torch.no_grad()
+    def average(means: Sequence[Tensor], currents: Sequence[Tensor], count: Tensor | int) -> None:
+        taken = int(count)
+        share = 1 - min(decay, (1 + taken) / (10 + taken))
+        for mean, current in zip(means, currents, strict=True):
+            mean.lerp_(current, share)
 
     return average
 
