@@ -5,7 +5,8 @@
 
 The strongest test is reprojection: points of one frame's depth, moved into the next frame by the
 poses and projected by the intrinsics, must lie where that frame's depth says that there is a
-surface. Where they do not, the usual mistakes are tried one by one; the one that helps is named.
+surface. Without depth, points matched between images must lie on their epipolar lines. Where they
+do not, the usual mistakes are tried one by one; the one that helps is named.
 """
 
 import itertools
@@ -16,11 +17,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
+from govnesf_model.data.check_views import MIN_BASELINE, view_agreement
 from govnesf_model.data.posed_scene import Frame, PosedScene, SceneError
 
 MIN_AGREEMENT = 0.6  # share of projected depth; poses that drift by centimetres keep above 0.8
 TOLERANCE = (0.03, 0.03)  # metres, and share of the depth
 MAX_PAIRS = 40
+MIN_EPIPOLAR = 0.4  # share of matched points; good poses keep 0.65 to 0.8, wrong ones below 0.25
+MAX_MATCHED_PAIRS = 12
+MIN_MATCHED_POINTS = 60
 GRID_STEP = 4  # pixels between those that are projected, at 320 wide
 MAX_STEP = (1.0, 60.0)  # metres and degrees between neighbours; beyond it is a jump
 USUAL_FIELD_OF_VIEW = (25.0, 140.0)  # degrees
@@ -85,8 +90,8 @@ def check_scene(
     if 0 < frames < count:
         chosen = sorted(set(np.linspace(0, count - 1, frames).round().astype(int).tolist()))
     _check_images(scene, chosen, report, progress)
-    if scene.has_depth and not report.figures.get("unreadable"):
-        _check_agreement(scene, report)
+    if not report.figures.get("unreadable"):
+        (_check_agreement if scene.has_depth else _check_views)(scene, report)
     return report
 
 
@@ -264,7 +269,7 @@ def _check_images(
     if scene.has_depth and values:
         _check_depth(np.array(shares), np.concatenate(values), report)
     elif not scene.has_depth:
-        report.facts.append("no depth: whether poses and intrinsics agree cannot be measured")
+        report.facts.append("no depth: only images tell whether poses and intrinsics agree")
     if scene.labelled:
         _check_labels(scene, pixels, known, report)
 
@@ -345,6 +350,37 @@ def _check_agreement(scene: PosedScene, report: Report) -> None:
             f"depth and poses do not agree: only {share:.0%} of depth lies on the next frame's "
             f"surface (at least {MIN_AGREEMENT:.0%} is expected); look at poses, intrinsics, the "
             "registration of depth to colour, and units"
+        )
+
+
+def _check_views(scene: PosedScene, report: Report) -> None:
+    extent = float(np.ptp(scene.poses[:, :3, 3], axis=0).max())
+    pairs = [
+        (scene[a], scene[b])
+        for a, b in neighbours(scene, MAX_MATCHED_PAIRS)
+        if np.linalg.norm(scene.poses[b, :3, 3] - scene.poses[a, :3, 3]) > MIN_BASELINE * extent
+    ]
+    shares, matches = view_agreement(pairs, [lambda T: T, *MISTAKES.values()])
+    if matches < MIN_MATCHED_POINTS:
+        report.facts.append(
+            f"images: {matches} points were matched between neighbours, too few to test poses by"
+        )
+        return
+    report.figures |= {"epipolar": shares[0], "matches": matches}
+    report.facts.append(
+        f"images: {shares[0]:.0%} of {matches} points matched between neighbours lie where poses "
+        "and intrinsics allow"
+    )
+    best = int(np.argmax(shares))
+    if shares[best] > max(MIN_EPIPOLAR, shares[0] + 0.25):
+        report.problems.append(
+            f"images and poses do not agree ({shares[0]:.0%} of matches), but {shares[best]:.0%} "
+            f"would if {list(MISTAKES)[best - 1]}"
+        )
+    elif shares[0] < MIN_EPIPOLAR:
+        report.warnings.append(
+            f"only {shares[0]:.0%} of matches fit poses and intrinsics, at least "
+            f"{MIN_EPIPOLAR:.0%} is usual: are they right? (Repeated patterns also do that.)"
         )
 
 

@@ -9,7 +9,9 @@ from box_room import write_room
 
 from govnesf_model.cli import main
 from govnesf_model.data.check import agreement, check_scene, neighbours
-from govnesf_model.data.posed_scene import open_scene
+from govnesf_model.data.check_views import epipolar_distance
+from govnesf_model.data.posed_scene import Frame, SceneWriter, open_scene
+from govnesf_model.resources import resource_dir
 
 FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
 
@@ -138,6 +140,48 @@ def test_without_depth_there_is_a_sentence_not_a_problem(room):
     assert report.problems == []
     assert "agreement" not in report.figures
     assert any("no depth" in fact for fact in report.facts)
+
+
+@pytest.fixture(scope="module")
+def furnished(tmp_path_factory):
+    """Every other view of the demo room, without depth."""
+    scene = open_scene(resource_dir("assets") / "demo_room", every=2)
+    root = tmp_path_factory.mktemp("demo") / "room"
+    with SceneWriter(root, scene.K) as writer:
+        for frame in scene:
+            writer.add(frame.rgb, frame.T_world_camera)
+    return root
+
+
+def test_images_alone_tell_right_poses_from_wrong_ones(furnished):
+    report = check_scene(open_scene(furnished))
+    assert report.problems == []
+    assert report.figures["epipolar"] > 0.6
+    originals = {path: path.read_text() for path in (furnished / "pose").iterdir()}
+    for change, what in (
+        (lambda T, _: np.linalg.inv(T), "world-to-camera: invert"),
+        (lambda T, _: T @ FLIP, "OpenGL axes"),
+    ):
+        change_poses(furnished, change)
+        problems = found(furnished)
+        assert "images and poses do not agree" in problems
+        assert what in problems
+        for path, text in originals.items():
+            path.write_text(text)
+
+
+def test_epipolar_distance_is_that_of_a_projected_point():
+    """Two cameras 1 m apart along x: lines are rows; a match three rows off is 3 / sqrt(2) off."""
+    K = np.array([[100.0, 0, 50], [0, 100, 40], [0, 0, 1]])
+    image = np.zeros((80, 100, 3), np.uint8)
+    left, right = np.eye(4), np.eye(4)
+    right[0, 3] = 1.0
+    frames = [Frame("f", 0, image, K, T) for T in (left, right)]
+    uv_left = np.array([[60.0, 50], [30, 20]])
+    uv_right = uv_left - [[25, 0], [10, -3]]
+    np.testing.assert_allclose(
+        epipolar_distance(*frames, uv_left, uv_right), [0, 3 / np.sqrt(2)], atol=1e-9
+    )
 
 
 def test_the_command_prints_draws_and_says_by_its_exit_code(room, tmp_path, capsys):
