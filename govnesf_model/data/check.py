@@ -80,9 +80,9 @@ def check_scene(
         progress: wraps the indices of the frames that are read, as tqdm does.
     """
     report = Report()
+    _check_split(scene, report)
     report.warnings += [note for note in scene.notes if "skipped" in note or "no depth" in note]
     report.facts += [note for note in scene.notes if note not in report.warnings]
-    _check_split(scene, report)
     _check_intrinsics(scene, report)
     _check_poses(scene, report)
     count = len(scene)
