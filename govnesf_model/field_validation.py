@@ -1,42 +1,63 @@
 """How good a field is on scenes it was not trained on, and pictures to judge it by.
 
-    govnesf validate --checkpoint small --val rooms/val/* --out report/
+    govnesf validate --checkpoint small --val rooms/val --out report/
 
 For each scene the field is built from reference views alone; held-back views are rendered and
 compared with their images and depth, and surface points are labelled from corrupted label maps (see
 `standin_features.py`) by the learned weights and by a plain average of the same views. The pictures
-show per held-back view: colour, depth and meaning, the truth beside what was rendered.
+show per held-back view: colour, depth and meaning, the truth beside what was rendered. Meaning is
+labels, or features of a vision-language model where those are given.
 """
 
 import argparse
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped, UInt8
+import torch.nn.functional as F
+from jaxtyping import Float, Shaped
 from torch import Tensor
 from tqdm import tqdm
 
 from .blending import Blend, Views, blend_semantic
-from .cameras import Camera, pixel_grid, unproject
+from .cameras import Camera, pixel_grid, sample_map, unproject
 from .checkpoint import load_field
 from .cost_volume import VolumeGrid
-from .data.posed_scene import open_scene
+from .data.posed_scene import PosedScene, open_scene
 from .data.readers import find_scenes
 from .field import GovNesf, VolumeField
-from .palette import colorize
+from .ov_features import OvCache
 from .rendering import RenderedImage, render_image
 from .standin_features import corrupted_maps, random_palette
 from .train_data import SceneTensors, load_scene, seen_bounds, spread
+from .validation_pictures import (
+    MIN_OPACITY,
+    feature_pictures,
+    label_pictures,
+    picture_row,
+)
 
 SIZE = (320, 240)  # reference images, as the map uses them
 SCORE_DIM = 32  # width of the stand-in features
-FAR_COLOR = 5.0  # metres that the depth pictures reach
-MIN_OPACITY = 0.5  # pixels that are more transparent have no depth worth comparing
+
+
+@dataclass
+class OvMaps:
+    """What a vision-language model sees in the views of a scene.
+
+    Attributes:
+        references, targets: unit-norm maps, channel-last, float16.
+        stride: image pixels per cell.
+    """
+
+    references: Float[Tensor, "v hs ws d"]
+    targets: Float[Tensor, "m hs ws d"]
+    stride: int
 
 
 @torch.no_grad()
@@ -76,6 +97,7 @@ def validate_scene(
     targets: SceneTensors,
     shrink: int = 2,
     seed: int = 0,
+    ov: OvMaps | None = None,
 ) -> tuple[dict[str, float], list[np.ndarray]]:
     """Measure one scene.
 
@@ -84,25 +106,28 @@ def validate_scene(
         references, targets: views to build from and views to render.
         shrink: targets are rendered at 1 / shrink of their size.
         seed: of the corrupted label maps.
+        ov: features of a model; without them, stand-ins where the scene has labels and depth.
 
     Returns:
         Metrics: psnr (dB), depth_median and depth_mean (absolute error, metres, where opaque),
-        depth_within_8cm (share), opaque (share of pixels), label_field and label_average (accuracy
-        of surface points), seconds. And one picture row per target: true and rendered colour, true
-        and rendered depth, true and rendered labels; what the scene has not stays black.
+        depth_within_8cm (share), opaque (share of pixels), seconds; with stand-ins label_field and
+        label_average (accuracy of surface points); with `ov` ov_cosine (rendered features against
+        the model's own on the held-back view, where opaque). And a picture row per target.
     """
     started = time.perf_counter()
     views, volume = build_scene(field, references)
-    palette = None
-    if references.label is not None and references.depth is not None:
+    palette = present = None
+    if ov is not None:
+        views.ov, views.ov_stride = ov.references.to(field.device), ov.stride
+    elif references.label is not None and references.depth is not None:
         generator = torch.Generator().manual_seed(seed)
         palette = random_palette(SCORE_DIM, generator)
         views.ov = corrupted_maps(references, palette, generator).to(field.device)
         palette = palette.to(field.device)
-        present = references.label.unique().to(field.device)
-        present = present[present > 0].long()
+        present = references.label.unique().long()
+        present = present[present > 0]
     width, height = targets.width // shrink, targets.height // shrink
-    squared, errors, opaque, pictures = [], [], [], []
+    squared, errors, opaque, cosines, pictures = [], [], [], [], []
     for view in range(len(targets)):
         camera = Camera(
             targets.K[view].to(field.device),
@@ -110,8 +135,11 @@ def validate_scene(
             targets.width,
             targets.height,
         ).resized(width, height)
-        texts = None if palette is None or len(present) == 0 else palette[present]
-        image = _on_cpu(render_image(field, views, volume, camera, text_features=texts))
+        texts = None if palette is None or len(present) == 0 else palette[present.to(field.device)]
+        image = _on_cpu(
+            render_image(field, views, volume, camera, text_features=texts, want_ov=ov is not None)
+        )
+        solid = image.opacity > MIN_OPACITY
         truth = cv2.resize(
             targets.rgb[view].permute(1, 2, 0).numpy(),
             (width, height),
@@ -119,17 +147,24 @@ def validate_scene(
         )
         truth = torch.from_numpy(truth).float() / 255
         squared.append((image.color - truth).square().mean())
-        opaque.append((image.opacity > MIN_OPACITY).float().mean())
-        depth = label = shown = None
+        opaque.append(solid.float().mean())
+        depth = None
         if targets.depth is not None:
             depth = _shrunk(targets.depth[view], width, height)
-            usable = (depth > 0) & (image.opacity > MIN_OPACITY)
-            errors.append((image.depth - depth).abs()[usable])
-        if targets.label is not None:
-            label = _shrunk(targets.label[view], width, height)
-        if image.scores is not None:
-            shown = present.cpu()[image.scores.argmax(dim=-1)] * (image.opacity > MIN_OPACITY)
-        pictures.append(_picture(truth, image, depth, label, shown))
+            errors.append((image.depth - depth).abs()[(depth > 0) & solid])
+        if ov is not None:
+            meant = _at_pixels(ov.targets[view], ov.stride, width, height, shrink)
+            rendered = F.normalize(image.ov.float(), dim=-1)
+            cosines.append((rendered * meant).sum(dim=-1)[solid])
+            meaning = feature_pictures(meant, rendered)
+        else:
+            label = shown = None
+            if targets.label is not None:
+                label = _shrunk(targets.label[view], width, height)
+            if image.scores is not None:
+                shown = present[image.scores.argmax(dim=-1)] * solid
+            meaning = label_pictures(label, shown)
+        pictures.append(picture_row(truth, image, depth, meaning))
     metrics = {
         "psnr": float(torch.stack([-10 * torch.log10(s.clamp_min(1e-10)) for s in squared]).mean()),
         "opaque": float(torch.stack(opaque).mean()),
@@ -139,6 +174,8 @@ def validate_scene(
         metrics["depth_median"] = float(error.median())
         metrics["depth_mean"] = float(error.mean())
         metrics["depth_within_8cm"] = float((error < 0.08).float().mean())
+    if cosines:
+        metrics["ov_cosine"] = float(torch.cat(cosines).mean())
     if palette is not None and targets.label is not None and targets.depth is not None:
         metrics |= _label_accuracy(field, targets, views, volume, palette)
     metrics["seconds"] = time.perf_counter() - started
@@ -153,6 +190,7 @@ def validate_folder(
     shrink: int = 2,
     size: tuple[int, int] = SIZE,
     views: int = 0,
+    cache: OvCache | None = None,
 ) -> tuple[dict[str, float], np.ndarray]:
     """Measure one posed folder.
 
@@ -163,22 +201,31 @@ def validate_folder(
         targets: render at most this many held-back views: the scene's own, else every fifth.
         shrink: as in `validate_scene`.
         size: width and height that images are brought to.
-        views: look at no more of the scene's views than this, evenly spread; 0 looks at all.
+        views: build from no more of the scene's views than this, evenly spread; 0 takes all.
+        cache: features of a vision-language model at this size; None for stand-ins.
 
     Returns:
         Metrics and a picture (uint8 RGB, one row per target), see `validate_scene`.
     """
     scene = open_scene(folder)
-    held = list(scene.target) or list(range(2, len(scene), 5))
-    rest = [index for index in scene.reference if index not in held]
-    shown = spread(held, targets)
-    for limit in (views, references):
-        rest = spread(rest, limit) if limit else rest
+    rest, shown = chosen_views(scene, targets, views)
+    rest = spread(rest, references) if references else rest
+    ov = None
+    if cache is not None:
+        maps = [torch.stack([cache.features(scene, f) for f in part]) for part in (rest, shown)]
+        ov = OvMaps(maps[0], maps[1], cache.stride)
     metrics, pictures = validate_scene(
-        field, load_scene(scene, size, rest), load_scene(scene, size, shown), shrink
+        field, load_scene(scene, size, rest), load_scene(scene, size, shown), shrink, ov=ov
     )
     metrics["references"] = len(rest)
     return metrics, np.concatenate(pictures)
+
+
+def chosen_views(scene: PosedScene, targets: int, views: int = 0) -> tuple[list[int], list[int]]:
+    """Return the frames to build a scene from and those to render, see `validate_folder`."""
+    held = list(scene.target) or list(range(2, len(scene), 5))
+    rest = [index for index in scene.reference if index not in held]
+    return spread(rest, views) if views else rest, spread(held, targets)
 
 
 def validate_folders(
@@ -189,6 +236,7 @@ def validate_folders(
     shrink: int = 2,
     progress: bool = True,
     size: tuple[int, int] = SIZE,
+    cache: OvCache | None = None,
 ) -> tuple[dict[str, dict[str, float]], np.ndarray]:
     """Measure posed folders, arguments as in `validate_folder`.
 
@@ -198,7 +246,9 @@ def validate_folders(
     results: dict[str, dict[str, float]] = {}
     sheets = []
     for folder in tqdm(list(folders), desc="validate", disable=not progress, dynamic_ncols=True):
-        metrics, sheet = validate_folder(field, folder, references, targets, shrink, size)
+        metrics, sheet = validate_folder(
+            field, folder, references, targets, shrink, size, cache=cache
+        )
         results[folder.name] = metrics
         sheets.append(sheet)
     keys = {key for metrics in results.values() for key in metrics}
@@ -217,6 +267,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--targets", type=int, default=3, help="held-back views per scene")
     parser.add_argument("--shrink", type=int, default=2, help="render at the size / shrink")
     parser.add_argument("--size", nargs=2, type=int, default=SIZE, metavar=("W", "H"))
+    parser.add_argument("--vlm", help="compare features of this encoder instead of stand-ins")
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto")
     parser.add_argument("--out", type=Path, help="folder for metrics.json and sheet.png")
     parser.set_defaults(run=_run)
@@ -224,13 +275,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     field = load_field(arguments.checkpoint, arguments.device)
+    size = (arguments.size[0], arguments.size[1])
     results, sheet = validate_folders(
         field,
         find_scenes(arguments.val),
         arguments.references,
         arguments.targets,
         arguments.shrink,
-        size=tuple(arguments.size),
+        size=size,
+        cache=OvCache(arguments.vlm, size, arguments.device) if arguments.vlm else None,
     )
     text = json.dumps(results, indent=1)
     print(text)
@@ -268,30 +321,13 @@ def _label_accuracy(
     return {name: value / max(count, 1) for name, value in right.items()}
 
 
-def _picture(
-    truth: Float[Tensor, "h w 3"],
-    image: RenderedImage,
-    depth: Float[Tensor, "h w"] | None,
-    label: UInt8[Tensor, "h w"] | None,
-    shown: Int[Tensor, "h w"] | None,
-) -> np.ndarray:
-    black = np.zeros((*truth.shape[:2], 3), dtype=np.uint8)
-    panels = [
-        _to_bytes(truth),
-        _to_bytes(image.color),
-        black if depth is None else _depth_picture(depth),
-        _depth_picture(image.depth * (image.opacity > MIN_OPACITY)),
-        black if label is None else colorize(label.numpy()),
-        black if shown is None else colorize(shown.numpy()),
-    ]
-    return np.concatenate(panels, axis=1)
-
-
-def _depth_picture(depth: Float[Tensor, "h w"]) -> np.ndarray:
-    near = (1 - depth / FAR_COLOR).clamp(0, 1)
-    coloured = cv2.applyColorMap(_to_bytes(near), cv2.COLORMAP_TURBO)[..., ::-1].copy()
-    coloured[(depth <= 0).numpy()] = 0
-    return coloured
+def _at_pixels(
+    maps: Float[Tensor, "hs ws d"], stride: int, width: int, height: int, shrink: int
+) -> Float[Tensor, "h w d"]:
+    """Sample a map at the pixels of the image that is `shrink` times smaller."""
+    uv = (pixel_grid(height, width) + 0.5) * shrink - 0.5
+    sampled = sample_map(maps.permute(2, 0, 1)[None].float(), uv.reshape(1, -1, 2), stride)
+    return F.normalize(sampled.reshape(height, width, -1), dim=-1)
 
 
 def _shrunk(values: Shaped[Tensor, "H W"], width: int, height: int) -> Shaped[Tensor, "h w"]:
@@ -303,7 +339,3 @@ def _shrunk(values: Shaped[Tensor, "H W"], width: int, height: int) -> Shaped[Te
 def _on_cpu(image: RenderedImage) -> RenderedImage:
     parts = (None if part is None else part.cpu() for part in vars(image).values())
     return RenderedImage(*parts)
-
-
-def _to_bytes(values: Float[Tensor, "*n"]) -> np.ndarray:
-    return (values.clamp(0, 1) * 255).round().byte().numpy()

@@ -83,6 +83,7 @@ def train(
         picked = spread(range(len(first)), 16)
         module.prepare(load_scene(first, config.sampling.size, picked).colors())
     ov = OvCache(vlm, config.sampling.size, _vlm_device(machines)) if vlm else None
+    module.notes |= {"features": ov.key if ov else "stand-ins", "scenes": str(len(scenes))}
     average = FieldAverage(config.optimizer.average)
     own = [
         average,

@@ -46,7 +46,8 @@ def compute_loss(
         refs.K,
         refs.T_world_camera,
         refs.depth,
-        problem.ov,
+        # In float16 a ray that hits nothing has no cosine but NaN.
+        None if problem.ov is None else problem.ov.float(),
         problem.ov_stride,
     )
     result = render_rays(

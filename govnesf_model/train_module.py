@@ -21,8 +21,9 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from . import torchvision_guard  # noqa: F401
 from .checkpoint import save_field
+from .data.posed_scene import open_scene
 from .field import GovNesf
-from .field_validation import validate_folder
+from .field_validation import chosen_views, validate_folder
 from .image_encoder import load_imagenet_backbone, standardise_volume_maps
 from .ov_features import OvCache
 from .train_config import OptimizerConfig, TrainingConfig
@@ -54,7 +55,7 @@ class FieldTraining(LightningModule):
     def prepare(self, first: Float[Tensor, "v 3 H W"]) -> None:
         """Load pretrained weights and fit the scale of the maps to images; not for resumed runs."""
         if self.config.optimizer.pretrained:
-            self.notes["backbone"] = load_imagenet_backbone(self.field.encoder, self.config.field)
+            self.notes["backbone"] = self._pretrained_backbone()
         self.field.eval()
         standardise_volume_maps(self.field.encoder, first)
         self.field.train()
@@ -119,6 +120,7 @@ class FieldTraining(LightningModule):
             targets=run.validation_targets,
             size=size,
             views=self.config.sampling.views_per_scene,
+            cache=self.trainer.datamodule.ov,
         )
         numbers = {f"val/{name}": float(value) for name, value in metrics.items()}
         self.log_dict(numbers, on_epoch=True, sync_dist=True, batch_size=1)
@@ -130,6 +132,29 @@ class FieldTraining(LightningModule):
                 logger.experiment.add_image(
                     folder.name, picture, self.global_step, dataformats="HWC"
                 )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
+        """Keep the notes that go into the exported field."""
+        checkpoint["notes"] = self.notes
+
+    def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
+        """Take the notes of the run up again."""
+        self.notes = {**checkpoint.get("notes", {}), **self.notes}
+
+    def _pretrained_backbone(self) -> str:
+        try:
+            return load_imagenet_backbone(self.field.encoder, self.config.field)
+        except FileNotFoundError as error:
+            if self.config.field.encoder != "resnet34":
+                raise
+            reason: Exception = error
+        except Exception as error:  # what a failed download raises depends on the library below
+            reason = error
+        raise ValueError(
+            f"the ImageNet weights of {self.config.field.encoder}, which timm downloads once, are "
+            "not to be had: connect to the network, fill the cache of Hugging Face from another "
+            f"machine, or start without them (--set optimizer.pretrained=false) [{reason}]"
+        )
 
     def _uses_bf16(self) -> bool:
         wanted = self.config.optimizer.precision
@@ -172,6 +197,12 @@ class FieldData(LightningDataModule):
             scene = self.store.opened(number)
             views = spread(range(len(scene)), self.config.sampling.views_per_scene)
             self.ov.fill(scene, views, progress=True)
+        for path in self.val:
+            scene = open_scene(path)
+            views = chosen_views(
+                scene, self.config.run.validation_targets, self.config.sampling.views_per_scene
+            )
+            self.ov.fill(scene, [*views[0], *views[1]], progress=True)
 
     def train_dataloader(self) -> DataLoader:
         """Return this process's problems, those before the trainer's step left out."""

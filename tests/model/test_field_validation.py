@@ -8,7 +8,14 @@ from box_room import write_room
 
 from govnesf_model.checkpoint import save_field
 from govnesf_model.data.posed_scene import open_scene
-from govnesf_model.field_validation import add_parser, build_scene, validate_folders
+from govnesf_model.field_validation import (
+    add_parser,
+    build_scene,
+    chosen_views,
+    validate_folder,
+    validate_folders,
+)
+from govnesf_model.ov_features import OvCache
 from govnesf_model.palette import label_colors
 from govnesf_model.train_data import load_scene
 
@@ -72,3 +79,16 @@ def test_the_command_writes_its_report(room, tmp_path, capsys):
     assert written["box"]["references"] == 3
     assert written == json.loads(capsys.readouterr().out)
     assert (tmp_path / "report" / "sheet.png").exists()
+
+
+def test_features_of_a_model_are_compared_where_something_is_rendered(room, tmp_path, monkeypatch):
+    monkeypatch.setenv("GOVNESF_CACHE", str(tmp_path))
+    cache = OvCache("embedded", SIZE, "cpu")
+    field = tiny_field()
+    metrics, picture = validate_folder(field, room, targets=1, size=SIZE, cache=cache)
+    assert 0.2 < metrics["ov_cosine"] <= 1.0
+    assert "label_field" not in metrics
+    assert float(picture[:, 4 * 32 :].std()) > 20
+    # What is rendered was held back.
+    rest, shown = chosen_views(open_scene(room), 1)
+    assert not set(rest) & set(shown)

@@ -26,7 +26,8 @@ def test_a_run_leaves_a_loadable_field_logs_and_pictures(rooms, tmp_path, capsys
     config = tiny_config()
     train(config, [rooms], tmp_path, [rooms / "b"], machines=CPU)
     assert load_field(tmp_path / "field.safetensors").config == config.field
-    assert read_notes(tmp_path / "field.safetensors")["steps"] == "4"
+    notes = read_notes(tmp_path / "field.safetensors")
+    assert (notes["steps"], notes["features"], notes["scenes"]) == ("4", "stand-ins", "2")
     assert sorted(logged(tmp_path)) == [0, 1, 2, 3]
     assert logged(tmp_path, "val/psnr")[3] > 3
     picture = cv2.imread(str(tmp_path / "images/step_000004_b.png"))
@@ -39,6 +40,17 @@ def test_a_run_leaves_a_loadable_field_logs_and_pictures(rooms, tmp_path, capsys
     for part in ("weights learn", "1 x cpu", "4 steps"):
         assert part in said
     assert str(tmp_path) in said
+
+
+def test_a_run_may_learn_from_the_features_of_a_model(rooms, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GOVNESF_CACHE", str(tmp_path / "cache"))
+    config = tiny_config(run={"steps": 2})
+    train(config, [rooms / "a"], tmp_path / "run", [rooms / "b"], "embedded", machines=CPU)
+    assert "features    embedded" in capsys.readouterr().out
+    assert len(list((tmp_path / "cache/ov").rglob("*.npy"))) == 12
+    assert 0 < logged(tmp_path / "run", "train/ov")[1] < 1
+    assert 0 < logged(tmp_path / "run", "val/ov_cosine")[1] <= 1
+    assert load_field(tmp_path / "run/field.safetensors").config == config.field
 
 
 def test_a_resumed_run_goes_on_exactly_where_it_was(rooms, tmp_path):

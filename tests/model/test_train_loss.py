@@ -80,6 +80,17 @@ def test_bf16_is_close_and_leaves_geometry_alone(field, problem):
     assert bool(torch.isfinite(gradient).all())
 
 
+def test_rays_that_hit_nothing_have_a_gradient_also_with_half_precision_features(field, problem):
+    field.density_out[-1].bias.data.fill_(-40.0)
+    half = dataclasses.replace(problem, ov=problem.ov.half())
+    total, parts = compute_loss(field, half, CONFIG.loss)
+    assert float(parts["samples"]) == 0.0
+    total.backward()
+    assert bool(torch.isfinite(total.detach()))
+    for weight in field.parameters():
+        assert weight.grad is None or bool(torch.isfinite(weight.grad).all())
+
+
 def test_the_surface_band_narrows_as_the_run_goes_on(field, problem):
     wide = float(compute_loss(field, problem, CONFIG.loss, 0.0)[1]["surface"])
     narrow = float(compute_loss(field, problem, CONFIG.loss, 1.0)[1]["surface"])

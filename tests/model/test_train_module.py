@@ -46,6 +46,24 @@ def test_the_seed_decides_the_first_weights(tmp_path):
     assert not torch.equal(weights[0], weights[2])
 
 
+def test_weights_that_cannot_be_had_are_explained(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    config = tiny_config(field={"encoder": "resnet34"}, optimizer={"pretrained": True})
+    with pytest.raises(ValueError, match=r"optimizer\.pretrained=false"):
+        FieldTraining(config, tmp_path).prepare(torch.rand(2, 3, 48, 64))
+
+
+def test_notes_survive_a_resumption(tmp_path):
+    one, two = (FieldTraining(tiny_config(), tmp_path) for _ in range(2))
+    one.notes["backbone"] = "of some kind"
+    checkpoint: dict[str, object] = {}
+    one.on_save_checkpoint(checkpoint)
+    two.on_load_checkpoint(checkpoint)
+    assert two.notes["backbone"] == "of some kind"
+
+
 def test_the_rate_rises_then_falls():
     config = OptimizerConfig(warmup=10, final=0.02)
     assert rate_factor(config, 0, 0.0) == pytest.approx(0.1)
