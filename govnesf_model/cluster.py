@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import re
+import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -245,13 +246,22 @@ def _connect(ray: Any, options: ClusterOptions) -> bool:
             "runtime_env": {"env_vars": {"PYTHONPATH": paths}},
         }
     try:
+        _knock(options.address)
         ray.init(address=options.address, **settings)
-    except (ConnectionError, TimeoutError, ValueError) as error:
+    except (ConnectionError, OSError, ValueError) as error:
         raise ConnectionError(
             f"no Ray answers at {options.address!r} ({_sentence(error)}): start one with "
-            "'ray start --head', or use --ray local"
+            "'ray start --head', or use --ray local; for one that asks for a token, set "
+            "RAY_AUTH_MODE=token"
         ) from error
     return True
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where an address of the form HOST:PORT does not answer: Ray tries minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _sentence(error: BaseException) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from uuid import uuid4
 
 from govnesf_model.baselines import check_dimension, with_method
 from govnesf_model.checkpoint import field_path, load_field
@@ -52,15 +51,10 @@ def load_models(options: EvaluationOptions, methods: Sequence[str]) -> Models:
 
 def models_key(models: Models, options: EvaluationOptions, method: str) -> list[str]:
     """Return texts that change whenever the networks behind a method do."""
-    key = [_file_key(options.checkpoint), encoder_key(models.vlm)]
+    key = [_file_key(options.checkpoint), models.vlm.key]
     if method == "distill" and options.distill_checkpoint:
         key.append(_file_key(options.distill_checkpoint))
     return key
-
-
-def encoder_key(vlm: DenseEncoder) -> str:
-    """Return the encoder's key; one that has none is never taken for the same again."""
-    return getattr(vlm, "key", "") or uuid4().hex
 
 
 @lru_cache(maxsize=8)

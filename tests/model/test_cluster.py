@@ -112,11 +112,11 @@ def test_two_workers_of_a_local_ray_do_the_same(local_ray, tmp_path):
     assert os.getpid() not in {result["pid"] for result in kept.values()}
 
 
-@pytest.mark.slow
-def test_no_ray_at_the_address_is_a_sentence(local_ray, monkeypatch):
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    with pytest.raises(ConnectionError, match=r"no Ray answers at 'auto'.*ray start --head"):
-        list(run_tasks(square, tasks(1), ClusterOptions(address="auto")))
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9"])  # the discard port
+@pytest.mark.usefixtures("local_ray")
+def test_no_ray_at_the_address_is_a_sentence(address):
+    with pytest.raises(ConnectionError, match=f"no Ray answers at '{address}'.*ray start --head"):
+        list(run_tasks(square, tasks(1), ClusterOptions(address=address)))
 
 
 @pytest.mark.slow
