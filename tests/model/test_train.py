@@ -10,6 +10,7 @@ from train_runs import logged, tiny_config
 from govnesf_model.checkpoint import load_field, read_notes
 from govnesf_model.data.posed_scene import SceneError
 from govnesf_model.train import Machines, add_parser, train
+from govnesf_model.train_config import load_config
 
 CPU = Machines(accelerator="cpu")
 
@@ -91,6 +92,13 @@ def test_resuming_another_field_is_refused(rooms, tmp_path):
         train(other, [rooms], tmp_path, machines=CPU)
 
 
+def test_problems_may_be_drawn_ahead_by_other_processes(rooms, tmp_path):
+    train(tiny_config(), [rooms], tmp_path / "one", machines=CPU)
+    ahead = tiny_config(sampling={"workers": 2, "scenes_in_memory": 4})
+    train(ahead, [rooms], tmp_path / "two", machines=CPU)
+    assert logged(tmp_path / "two") == logged(tmp_path / "one")
+
+
 def test_a_run_may_be_bounded_by_time(rooms, tmp_path):
     config = tiny_config(run={"minutes": 0.02, "steps": 1000})
     started = time.monotonic()
@@ -143,3 +151,18 @@ def train_until(step: int, config, rooms, out):
     with pytest.raises(InterruptedError):
         train(config, [rooms], out, machines=CPU, extra=[Halt(), Holder()])
     return Holder.trainer
+
+
+@pytest.mark.parametrize("preset", ["base", "paper"])
+def test_presets_for_gpus_take_a_step(preset, rooms, tmp_path):
+    less = ["sampling.size=[64, 48]", "sampling.rays=66", "sampling.references=[3, 3]"]
+    less += ["sampling.workers=0", "sampling.max_cells=4000", "sampling.occupancy_points=256"]
+    less += ["optimizer.pretrained=false", "run.steps=1", "run.log_every=1", "field.voxel_size=0.3"]
+    config = load_config(preset, less)
+    trainer = train(config, [rooms / "a"], tmp_path, machines=CPU)
+    encoder = trainer.lightning_module.field.encoder
+    assert all(p.requires_grad for p in encoder.parameters())
+    terms = {"color", "ov"} | ({"distortion", "depth", "occupancy"} if preset == "base" else set())
+    assert all(logged(tmp_path, f"train/{term}")[0] > 0 for term in terms)
+    assert bool(logged(tmp_path, "train/depth")) is (preset == "base")
+    assert load_field(tmp_path / "field.safetensors").config == config.field

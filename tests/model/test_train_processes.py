@@ -13,6 +13,8 @@ import yaml
 from box_room import write_room
 from train_runs import TINY, logged
 
+from govnesf_model.checkpoint import load_field
+
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
 
@@ -25,6 +27,12 @@ def rooms(tmp_path_factory):
     for name in ("a", "b", "c"):
         write_room(folder / name, count=6)
     return folder
+
+
+def write_config(folder: Path, **run: int) -> Path:
+    file = folder / "tiny.yaml"
+    file.write_text(yaml.safe_dump({**TINY, "run": {**TINY["run"], **run}}))
+    return file
 
 
 def start(arguments: list[str]) -> subprocess.Popen:
@@ -47,9 +55,7 @@ def finish(process: subprocess.Popen) -> str:
 
 def test_a_run_that_was_killed_goes_on_to_the_same_losses(rooms, tmp_path):
     steps = 14
-    run = {**TINY["run"], "steps": steps, "save_every": 4, "validate_every": 1000}
-    file = tmp_path / "tiny.yaml"
-    file.write_text(yaml.safe_dump({**TINY, "run": run}))
+    file = write_config(tmp_path, steps=steps, save_every=4, validate_every=1000)
 
     def command(out: Path) -> list[str]:
         words = ["train", str(file), "--data", str(rooms), "--out", str(out), "--threads", "1"]
@@ -79,6 +85,27 @@ def test_a_run_that_was_killed_goes_on_to_the_same_losses(rooms, tmp_path):
     first_step = int(second.read_text().splitlines()[1].split(",")[1])
     assert first_step in (4, 8)
     assert logged(tmp_path / "whole", "train/rate") == logged(tmp_path / "killed", "train/rate")
+
+
+def test_two_processes_train_the_field_of_one_with_the_doubled_batch(rooms, tmp_path):
+    fields = []
+    for name, devices, accumulate in (("one", 1, 2), ("two", 2, 1)):
+        out = tmp_path / name
+        words = ["train", str(write_config(tmp_path, steps=3, validate_every=2)), "--accelerator"]
+        words += ["cpu", "--devices", str(devices), "--threads", "1", "--data", str(rooms)]
+        words += ["--val", str(rooms), "--set", f"optimizer.accumulate={accumulate}"]
+        output = finish(start(["-m", "govnesf_model.cli", *words, "--out", str(out)]))
+        assert output.count("3 to train on, 18 views; 3 to validate on") == 1
+        assert f"{devices} x cpu" in output
+        assert {path.name for path in (out / "images").iterdir()} == {
+            f"step_000002_{room}.png" for room in "abc"
+        }
+        fields.append(load_field(out / "field.safetensors").state_dict())
+    one, two = fields
+    for key, value in one.items():
+        # AdamW divides by the gradient's size: rounding of tiny gradients moves weights by a little
+        # of a step of 1.5e-3.
+        torch.testing.assert_close(two[key], value, atol=1e-4, rtol=1e-4, msg=key)
 
 
 def test_two_processes_give_the_gradients_of_one_with_the_doubled_batch(rooms, tmp_path):
