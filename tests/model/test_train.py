@@ -67,6 +67,7 @@ def test_a_resumed_run_goes_on_exactly_where_it_was(rooms, tmp_path):
         assert torch.equal(value, two.state_dict()[key]), key
 
 
+@pytest.mark.slow
 def test_a_run_that_averages_gradients_resumes_between_steps(rooms, tmp_path):
     config = tiny_config(optimizer={"accumulate": 2}, run={"steps": 4})
     train(config, [rooms], tmp_path / "one", machines=CPU)
@@ -153,6 +154,7 @@ def train_until(step: int, config, rooms, out):
     return Holder.trainer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["base", "paper"])
 def test_presets_for_gpus_take_a_step(preset, rooms, tmp_path):
     less = ["sampling.size=[64, 48]", "sampling.rays=66", "sampling.references=[3, 3]"]
