@@ -11,6 +11,7 @@ it, to the same losses as if it had never stopped. Settings are explained in `tr
 import argparse
 import dataclasses
 import logging
+import signal
 import sys
 import warnings
 from datetime import timedelta
@@ -164,10 +165,15 @@ def _run(arguments: argparse.Namespace) -> int:
     machines = Machines(
         arguments.accelerator, arguments.devices, arguments.nodes, arguments.strategy
     )
-    trainer = train(config, arguments.data, arguments.out, arguments.val, arguments.vlm, machines)
-    if trainer.interrupted:
-        _say(f"halted at step {trainer.global_step}: the same command goes on from the last save")
-        return 130
+    try:
+        trainer = train(
+            config, arguments.data, arguments.out, arguments.val, arguments.vlm, machines
+        )
+    except SystemExit:  # how Lightning ends a run that was interrupted with Ctrl-C
+        _say(
+            f"\nhalted: the same command goes on from {arguments.out / 'last.ckpt'}, if it is there"
+        )
+        return 128 + signal.SIGINT
     _say(f"{trainer.global_step} steps done: {arguments.out / 'field.safetensors'}")
     return 0
 

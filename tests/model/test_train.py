@@ -1,4 +1,5 @@
 import argparse
+import sys
 import time
 
 import cv2
@@ -108,6 +109,14 @@ def test_a_run_may_be_bounded_by_time(rooms, tmp_path):
     assert 0 < trainer.global_step < 1000
     assert (tmp_path / "field.safetensors").exists()
     assert trainer.lightning_module.progress() == 1.0
+
+
+def test_without_tensorboard_the_log_is_csv(rooms, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    train(tiny_config(run={"steps": 1}), [rooms], tmp_path, machines=CPU)
+    assert "TensorBoard is not installed (pip install tensorboard)" in capsys.readouterr().out
+    assert not (tmp_path / "tensorboard").exists()
+    assert sorted(logged(tmp_path)) == [0]
 
 
 def test_time_bounds_no_run_of_several_processes(rooms, tmp_path):

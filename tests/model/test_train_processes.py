@@ -53,6 +53,14 @@ def finish(process: subprocess.Popen) -> str:
     return output
 
 
+def wait_for_step(process: subprocess.Popen, out: Path, step: int) -> None:
+    limit = time.monotonic() + 120
+    while max(logged(out), default=-1) < step:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
 def test_a_run_that_was_killed_goes_on_to_the_same_losses(rooms, tmp_path):
     steps = 14
     file = write_config(tmp_path, steps=steps, save_every=4, validate_every=1000)
@@ -63,11 +71,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_losses(rooms, tmp_path):
 
     finish(start(command(tmp_path / "whole")))
     process = start(command(tmp_path / "killed"))
-    limit = time.monotonic() + 120
-    while max(logged(tmp_path / "killed"), default=-1) < 5:
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < limit
-        time.sleep(0.01)
+    wait_for_step(process, tmp_path / "killed", 5)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     before = logged(tmp_path / "killed")
@@ -85,6 +89,19 @@ def test_a_run_that_was_killed_goes_on_to_the_same_losses(rooms, tmp_path):
     first_step = int(second.read_text().splitlines()[1].split(",")[1])
     assert first_step in (4, 8)
     assert logged(tmp_path / "whole", "train/rate") == logged(tmp_path / "killed", "train/rate")
+
+
+def test_an_interrupted_run_says_how_to_go_on(rooms, tmp_path):
+    file = write_config(tmp_path, steps=100_000, save_every=2, validate_every=1000)
+    words = ["train", str(file), "--data", str(rooms), "--out", str(tmp_path / "run")]
+    process = start(["-m", "govnesf_model.cli", *words, "--accelerator", "cpu"])
+    wait_for_step(process, tmp_path / "run", 3)
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130
+    assert "halted: the same command goes on from" in output
+    assert "Traceback" not in output
+    assert (tmp_path / "run/last.ckpt").is_file()
 
 
 def test_two_processes_train_the_field_of_one_with_the_doubled_batch(rooms, tmp_path):
