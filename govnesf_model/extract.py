@@ -50,7 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "extract", help="compute a vision-language model's features of scenes, for training"
     )
-    parser.add_argument("scenes", nargs="+", type=Path, help="posed folders, or folders of them")
+    parser.add_argument("scenes", nargs="+", type=Path, help="scenes, folders or lists of them")
     parser.add_argument("--vlm", required=True, help="the encoder, as everywhere")
     parser.add_argument("--size", nargs=2, type=int, default=SIZE, metavar=("W", "H"))
     parser.add_argument("--views", type=int, default=100, help="frames per scene; 0 for all")

@@ -36,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="find things by text in a posed scene",
         description="Build a map from the reference frames of a posed scene and ask it.",
     )
-    parser.add_argument("scene", type=Path, help="posed folder (docs/scenes.md)")
+    parser.add_argument("scene", type=Path, help="a scene, of any layout in docs/scenes.md")
     parser.add_argument(
         "--text", action="append", required=True, metavar="WORDS", help="what to find; repeat it"
     )
