@@ -262,7 +262,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the command `validate`."""
     parser = subparsers.add_parser("validate", help="measure a field checkpoint on scenes")
     parser.add_argument("--checkpoint", default="small", help="name or path of a field")
-    parser.add_argument("--val", nargs="+", type=Path, required=True, help="scenes, folders or lists of them")
+    parser.add_argument(
+        "--val", nargs="+", type=Path, required=True, help="scenes, folders or lists of them"
+    )
     parser.add_argument("--references", type=int, default=0, help="views to build from; 0 all")
     parser.add_argument("--targets", type=int, default=3, help="held-back views per scene")
     parser.add_argument("--shrink", type=int, default=2, help="render at the size / shrink")
