@@ -14,13 +14,16 @@ __all__ = ["add_relevancy_parser", "add_vlm_parser"]
 
 
 def add_vlm_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Declare `vlm list`, `vlm train embedded` and `vlm convert lseg`."""
-    from govnesf_model.vlm import lseg_convert_cli, train_embedded_cli
+    """Declare `vlm list`, `vlm measure`, `vlm train embedded` and `vlm convert lseg`."""
+    from govnesf_model.vlm import lseg_convert_cli, measure_cli, train_embedded_cli
 
-    vlm = subparsers.add_parser("vlm", help="list, train and convert open-vocabulary encoders")
+    vlm = subparsers.add_parser("vlm", help="list, measure, train, convert encoders")
     commands = vlm.add_subparsers(dest="vlm_command", required=True, metavar="COMMAND")
     listing = commands.add_parser("list", help="the kinds of encoders and what each needs")
     listing.set_defaults(run=list_encoders)
+    measure = commands.add_parser("measure", help="score an encoder on labelled rooms")
+    measure_cli.add_arguments(measure)
+    measure.set_defaults(run=measure_cli.run)
     train = commands.add_parser("train", help="train an encoder")
     kinds = train.add_subparsers(dest="vlm_kind", required=True, metavar="ENCODER")
     embedded = kinds.add_parser(

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 import govnesf_model.torchvision_guard  # noqa: F401
+from govnesf_model.vlm.imagenet_anchor import ImagenetAnchor
 
 STRIDE = 4
 FROZEN_STAGES = 3  # of the backbone's seven, with the stem: up to stride 8
@@ -26,13 +27,20 @@ class EmbeddedConfig:
     Attributes:
         backbone: timm name, of the EfficientNet-Lite family.
         width: channels of the decoder at strides 16 and 8.
-        fine: channels of the decoder at stride 4.
+        fine: channels of the decoder at stride 4; the features span no more dimensions than these.
+        fine_mixers: residual blocks at stride 4.
+        color: whether the mean colour of each cell joins at stride 4, so that colour words need
+            not be guessed through the backbone, which learned to look past colour.
+        anchor: weight of what the ImageNet classifier sees (imagenet_anchor.py), 0 does without.
         dim: length of a feature, which is the text encoder's.
     """
 
     backbone: str = "tf_efficientnet_lite0"
     width: int = 160
-    fine: int = 64
+    fine: int = 128
+    fine_mixers: int = 2
+    color: bool = True
+    anchor: float = 0.0
     dim: int = 384
 
 
@@ -57,22 +65,25 @@ class EmbeddedNetwork(nn.Module):
         self.lateral8 = _conv(c8, width)
         self.mix8 = nn.Sequential(_Mixer(width), _Mixer(width))
         self.reduce = _conv(width, fine)
-        self.lateral4 = _conv(c4, fine)
-        self.mix4 = _Mixer(fine)
+        self.lateral4 = _conv(c4 + (3 if config.color else 0), fine)
+        self.mix4 = nn.Sequential(*(_Mixer(fine) for _ in range(config.fine_mixers)))
         self.head = nn.Conv2d(fine, config.dim, 1)
+        self.anchor = ImagenetAnchor(config.dim) if config.anchor else None
         self.to(memory_format=torch.channels_last)
 
     def forward(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d hs ws"]:
         """Return features of any image size; cell i lies at image position 4 i + 1.5."""
         height, width = rgb.shape[-2:]
-        fine = self.decode(*self.pyramid(rgb))
-        return self.head(fine[..., : -(-height // STRIDE), : -(-width // STRIDE)])
+        maps = self.pyramid(rgb)
+        features = self.head(self.decode(rgb, *maps))
+        if self.anchor is not None:
+            seen = F.interpolate(self.anchor(maps[-1]), features.shape[-2:], mode="bilinear")
+            features = F.normalize(features, dim=1) + self.config.anchor * seen
+        return features[..., : -(-height // STRIDE), : -(-width // STRIDE)]
 
     def pyramid(self, rgb: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
         """Return backbone features at strides 4, 8, 16, 32; the image is padded to 32 first."""
-        height, width = rgb.shape[-2:]
-        x = (rgb * 255.0 - 127.0) / 128.0  # the preprocessing of the ImageNet weights
-        x = F.pad(x, (0, -width % PAD_TO, 0, -height % PAD_TO), mode="replicate")
+        x = _padded((rgb * 255.0 - 127.0) / 128.0)  # the preprocessing of the ImageNet weights
         x = x.contiguous(memory_format=torch.channels_last)
         net = self.backbone
         maps = []
@@ -88,6 +99,7 @@ class EmbeddedNetwork(nn.Module):
 
     def decode(
         self,
+        rgb: Float[Tensor, "b 3 h w"],
         x4: Float[Tensor, "b _ _ _"],
         x8: Float[Tensor, "b _ _ _"],
         x16: Float[Tensor, "b _ _ _"],
@@ -98,6 +110,8 @@ class EmbeddedNetwork(nn.Module):
         x = F.relu(self.top(x32) + context)
         x = self.mix16(F.relu(_twice(x) + self.lateral16(x16)))
         x = self.mix8(F.relu(_twice(x) + self.lateral8(x8)))
+        if self.config.color:
+            x4 = torch.cat([x4, F.avg_pool2d(_padded(rgb) * 4 - 2, STRIDE)], 1)
         return self.mix4(F.relu(_twice(self.reduce(x)) + self.lateral4(x4)))
 
     def features_at(
@@ -107,9 +121,9 @@ class EmbeddedNetwork(nn.Module):
         picked = fine[cells[:, 0], :, cells[:, 1], cells[:, 2]]  # [n, f]
         return F.normalize(F.linear(picked, self.head.weight[:, :, 0, 0], self.head.bias), dim=-1)
 
-    def freeze_early_stages(self) -> list[nn.Parameter]:
+    def freeze_early_stages(self, stages: int = FROZEN_STAGES) -> list[nn.Parameter]:
         """Freeze the stem and the first stages; return the parameters that are left to train."""
-        frozen = [self.backbone.conv_stem, *self.backbone.blocks[:FROZEN_STAGES]]
+        frozen = [self.backbone.conv_stem, *self.backbone.blocks[:stages]]
         for module in frozen:
             module.requires_grad_(False)
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
@@ -130,6 +144,11 @@ class _Mixer(nn.Module):
 
 def _conv(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+
+
+def _padded(image: Tensor) -> Tensor:
+    height, width = image.shape[-2:]
+    return F.pad(image, (0, -width % PAD_TO, 0, -height % PAD_TO), mode="replicate")
 
 
 def _twice(x: Tensor) -> Tensor:

@@ -9,11 +9,13 @@ never stopped. `out` gets log.jsonl, last.pt (to resume from) and model.safetens
 """
 
 import argparse
+import copy
 import json
 import math
 import os
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +26,16 @@ from tqdm import tqdm
 
 from govnesf_model.vlm import train_embedded_cli
 from govnesf_model.vlm.embedded import EmbeddedEncoder, EmbeddedSettings, save_embedded
-from govnesf_model.vlm.embedded_network import EmbeddedConfig, EmbeddedNetwork
+from govnesf_model.vlm.embedded_network import FROZEN_STAGES, EmbeddedConfig, EmbeddedNetwork
 from govnesf_model.vlm.imagenet import imagenet_weights
+from govnesf_model.vlm.imagenet_anchor import anchor_of
+from govnesf_model.vlm.measure import evaluate
 from govnesf_model.vlm.text import MiniLM
-from govnesf_model.vlm.train_embedded_eval import evaluate
-from govnesf_model.vlm.train_embedded_rooms import RoomSet, random_crop
+from govnesf_model.vlm.train_embedded_batches import Batch, BatchMaker
+from govnesf_model.vlm.train_embedded_rooms import RoomSet
 from govnesf_model.vlm.train_embedded_texts import NOTHING, TextBank
 
+ANCHORS = (0.0, 0.15, 0.3, 0.5)  # weights of the ImageNet classifier to choose from
 STRUCTURE = ("wall", "floor", "ceiling", "door", "window")
 
 
@@ -51,6 +56,12 @@ class TrainConfig:
         softness: scale of the texts' cosines in the soft target.
         average: decay of the running average of the weights, which is what is kept.
         contrast: number of default contrast words.
+        focus: share of crops that are made around a name drawn beforehand, rare ones preferred.
+        workers: threads that make batches; 0 makes them in between.
+        frozen: stages of the backbone that stay as they were, with the stem.
+        keep: weight of the loss that keeps the backbone's last map near to what ImageNet taught, so
+            that the ImageNet classes can still be read from it, on photographs above all.
+        kept: crops a step that this loss looks at.
         save_minutes: between checkpoints to resume from.
         evaluate_minutes: between validations, each of which writes model.safetensors.
         validation_frames: images a validation looks at.
@@ -72,6 +83,11 @@ class TrainConfig:
     softness: float = 16.0
     average: float = 0.998
     contrast: int = 64
+    focus: float = 0.5
+    workers: int = 1
+    frozen: int = FROZEN_STAGES
+    keep: float = 0.5
+    kept: int = 2
     save_minutes: float = 3.0
     evaluate_minutes: float = 10.0
     validation_frames: int = 256
@@ -104,7 +120,9 @@ class Trainer:
         torch.manual_seed(config.seed)
         weights = imagenet_weights() if config.imagenet else None
         self.network = EmbeddedNetwork(EmbeddedConfig(), weights)
-        trained = self.network.freeze_early_stages()
+        self.teacher = copy.deepcopy(self.network.backbone.blocks[config.frozen :])
+        self.teacher.requires_grad_(False)
+        trained = self.network.freeze_early_stages(config.frozen)
         self.log_scale = torch.nn.Parameter(torch.tensor(math.log(config.softness)))
         backbone = {id(p) for p in self.network.backbone.parameters()}
         self.optimizer = torch.optim.AdamW(
@@ -119,7 +137,9 @@ class Trainer:
         self.text = MiniLM(cache=False)
         self._read_rooms()
         self.average = {k: v.detach().clone() for k, v in self._moving().items()}
-        self.threshold = 0.5  # of the encoder; found at the end
+        self.imagenet = anchor_of(weights, self.text) if weights else None
+        self.anchor = 0.0  # weight of the ImageNet classifier, and
+        self.threshold = 0.5  # the encoder's: both are found at the end
         self.step = 0
         self.seconds = 0.0  # trained in earlier runs and this one
 
@@ -135,6 +155,7 @@ class Trainer:
         with torch.no_grad():
             self.log_scale.copy_(state["log_scale"])
         self.step, self.seconds = state["step"], state["seconds"]
+        self._stream = None
         return True
 
     def run(self) -> dict:
@@ -164,9 +185,14 @@ class Trainer:
                 evaluated = time.monotonic()
         bar.close()
         self.save()
-        threshold = self.validate().get("best_threshold")
-        if threshold is not None:
-            self.threshold = threshold
+        return self.finish()
+
+    def finish(self) -> dict:
+        """Choose the anchor's weight, then the default threshold; return the last validation."""
+        if self.val.rooms:
+            if self.imagenet is not None:
+                self.anchor = max(ANCHORS, key=self._miou_with)
+            self.threshold = self.validate()["best_threshold"]
         return self.validate()
 
     def progress(self) -> float:
@@ -178,17 +204,20 @@ class Trainer:
     def train_step(self) -> float:
         """Make one step and return its loss."""
         config = self.config
-        rng = np.random.default_rng([config.seed, self.step])
+        rng = np.random.default_rng([config.seed, self.step, 1])
         warm = min(1.0, (self.step + 1) / config.warmup)
         fall = 0.5 * (1 + math.cos(math.pi * min(self.progress(), 1.0)))
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * warm * max(fall, 0.01)
-        rgb, cells, name, word = self._batch(rng)
-        columns = self.bank.draw(name, word, rng)
-        positive, left_out, wrong = self.bank.targets(columns, name, word, rng)
+        batch = self._next_batch()
+        columns = self.bank.draw(batch.name, batch.word, rng)
+        positive, left_out, wrong = self.bank.targets(columns, batch.name, batch.word, rng)
         self.network.train()
-        fine = self.network.decode(*self.network.pyramid(rgb))
-        features = self.network.features_at(fine, cells)
+        rgb = torch.from_numpy(batch.rgb).permute(0, 3, 1, 2).float() / 255.0
+        maps = self.network.pyramid(rgb)
+        features = self.network.features_at(
+            self.network.decode(rgb, *maps), torch.from_numpy(batch.cells)
+        )
         scale = self.log_scale.exp().clamp(4.0, 60.0)
         loss = soft_cross_entropy(
             scale * features @ columns.features.T,
@@ -196,6 +225,8 @@ class Trainer:
             left_out,
             wrong,
         )
+        if config.keep and config.frozen == FROZEN_STAGES:
+            loss = loss + config.keep * self._lost(maps[1][: config.kept], maps[3][: config.kept])
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
@@ -206,8 +237,12 @@ class Trainer:
 
     def encoder(self) -> EmbeddedEncoder:
         """Return the averaged weights as an encoder."""
-        network = EmbeddedNetwork(self.network.config)
-        network.load_state_dict({**self.network.state_dict(), **self.average})
+        network = EmbeddedNetwork(replace(self.network.config, anchor=self.anchor))
+        weights = {**self.network.state_dict(), **self.average}
+        if network.anchor is not None:
+            kept = self.imagenet.state_dict()
+            weights.update({f"anchor.{name}": value for name, value in kept.items()})
+        network.load_state_dict(weights)
         settings = EmbeddedSettings(
             logit_scale=round(float(self.log_scale.detach().exp().clamp(4.0, 60.0)), 3),
             default_threshold=self.threshold,
@@ -236,6 +271,11 @@ class Trainer:
         tqdm.write(f"step {self.step}: {summary}")
         return result
 
+    def _miou_with(self, anchor: float) -> float:
+        self.anchor = anchor
+        frames = self.config.validation_frames
+        return evaluate(self.encoder(), self.val.rooms, frames, queries=False)["miou"]
+
     def save(self) -> None:
         """Write last.pt, under another name first."""
         state = {
@@ -250,30 +290,35 @@ class Trainer:
         torch.save(state, temporary)
         os.replace(temporary, self.out / "last.pt")
 
-    def _batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray]:
-        """Return images, counted cells [n, 3], their names [n] and attribute words [kind, n]."""
-        config = self.config
-        images, cells, names, words = [], [], [], []
-        while len(images) < config.batch:
-            room, frame = self.rooms.frame(int(rng.integers(self.rooms.frames)))
-            rgb, label, instance = random_crop(room, frame, config.width, config.height, rng)
-            labels, attributes = self.tables[room.name]
-            name = labels[label]
-            picked = _rare_first(name, config.cells, rng)
-            if len(picked) == 0:
-                continue
-            row, column = np.unravel_index(picked, name.shape)
-            cells.append(np.stack([np.full(len(picked), len(images)), row, column], 1))
-            names.append(name[row, column])
-            words.append(attributes[:, instance[row, column]])
-            images.append(rgb)
-        batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255.0
-        indices = torch.from_numpy(np.concatenate(cells))
-        return batch, indices, np.concatenate(names), np.concatenate(words, 1)
-
     def _read_rooms(self) -> None:
+        config = self.config
         self.bank = TextBank(self.rooms.rooms, self.text)
-        self.tables = {room.name: self.bank.room_tables(room) for room in self.rooms.rooms}
+        self.batches = BatchMaker(
+            self.rooms.rooms,
+            {room.name: self.bank.room_tables(room) for room in self.rooms.rooms},
+            config.batch,
+            config.width,
+            config.height,
+            config.cells,
+            config.focus,
+            config.seed,
+        )
+        self._stream: Iterator[Batch] | None = None
+
+    def _lost(
+        self, stride8: Float[Tensor, "b _ _ _"], stride32: Float[Tensor, "b _ _ _"]
+    ) -> Float[Tensor, ""]:
+        """Return the share of variance that the last map has lost of the ImageNet network's."""
+        with torch.no_grad():
+            wanted = stride8
+            for stage in self.teacher:
+                wanted = stage(wanted)
+        return (stride32 - wanted).square().mean() / wanted.var()
+
+    def _next_batch(self) -> Batch:
+        if self._stream is None:  # at the start, after a resumption, and when rooms were added
+            self._stream = self.batches.stream(self.step, self.config.workers)
+        return next(self._stream)
 
     def _contrast(self) -> tuple[str, ...]:
         """Structure, `NOTHING` and the names that the most rooms show."""
@@ -326,17 +371,6 @@ def soft_cross_entropy(
     never = -1e4  # finite, so that zero target times log probability stays zero
     target = likeness.masked_fill(left_out | wrong, never).softmax(-1)
     return -(target * logits.masked_fill(left_out, never).log_softmax(-1)).sum(-1).mean()
-
-
-def _rare_first(name: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw cells without repeats, with odds of one over the root of how common their name is."""
-    flat = name.ravel()
-    counted = np.flatnonzero(flat >= 0)
-    common = np.bincount(flat[counted])[flat[counted]] if len(counted) else np.zeros(0)
-    keys = rng.gumbel(size=len(counted)) - 0.5 * np.log(common)
-    if len(counted) <= count:
-        return counted
-    return counted[np.argpartition(-keys, count)[:count]]
 
 
 def main() -> int:

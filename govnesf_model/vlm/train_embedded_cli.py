@@ -15,6 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=70.0, help="length of the run")
     parser.add_argument("--steps", type=int, default=0, help="length in steps instead of minutes")
     parser.add_argument("--batch", type=int, default=6, help="crops a step")
+    parser.add_argument("--workers", type=int, default=1, help="threads that make batches")
+    parser.add_argument("--frozen", type=int, default=3, help="stages of the backbone to leave")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's)")
     parser.add_argument("--resume", action="store_true", help="continue the run in OUT")
@@ -28,7 +30,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    config = TrainConfig(minutes=args.minutes, steps=args.steps, batch=args.batch, seed=args.seed)
+    taken = ("minutes", "steps", "batch", "workers", "frozen", "seed")
+    config = TrainConfig(**{name: getattr(args, name) for name in taken})
     try:
         trainer = Trainer(args.data, args.val, args.out, config, args.cache)
     except FileNotFoundError as error:

@@ -94,17 +94,29 @@ class RoomSet:
 
 
 def random_crop(
-    room: Room, frame: int, width: int, height: int, rng: np.random.Generator
+    room: Room,
+    frame: int,
+    width: int,
+    height: int,
+    rng: np.random.Generator,
+    wanted: int | None = None,
 ) -> tuple[UInt8[np.ndarray, "h w 3"], Int[np.ndarray, "hs ws"], Int[np.ndarray, "hs ws"]]:
     """Return a disturbed crop and the label and instance at the centre of each of its cells.
 
     The crop shows between the whole image and a 2.4 times enlarged part, flipped half of the time.
+    With a wanted label it shows some pixel of that, at a random place.
     """
     H, W = room.label.shape[1:]
     largest = min(W / width, H / height)
     scale = largest * 2.0 ** -rng.uniform(0, 1.27)  # source pixels a crop pixel
     w, h = width * scale, height * scale
-    x, y = rng.uniform(0, max(W - w, 0)), rng.uniform(0, max(H - h, 0))
+    left, right, top, bottom = 0.0, max(W - w, 0), 0.0, max(H - h, 0)
+    if wanted is not None:
+        places = np.flatnonzero(room.label[frame].ravel() == wanted)
+        row, column = divmod(int(places[rng.integers(len(places))]), W)
+        left, right = np.clip([column - w + 1, column], left, right)
+        top, bottom = np.clip([row - h + 1, row], top, bottom)
+    x, y = rng.uniform(left, right), rng.uniform(top, bottom)
     flip = rng.random() < 0.5
     # Crop pixel i looks at source position x + scale * (i + .5) - .5.
     step = -scale if flip else scale

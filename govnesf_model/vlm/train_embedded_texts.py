@@ -20,9 +20,9 @@ from govnesf_model.vlm.train_embedded_rooms import KINDS, Room
 NOTHING = ("other", "background", "something else")  # true where no text of a query is
 NOTHING_SHARE = 0.1  # of the cells learn that "other" wins when the truth is not among the texts
 NOTHING_BELOW = 0.5  # cosine; what is nearer to the truth is not among the texts then
-PHRASE_SHARE = 0.35  # of the cells with a known attribute have it in their positive
-PHRASES = 16  # things a step that get phrases
-RIVALS = 3  # wrong colours or materials a phrase
+PHRASE_SHARE = 0.45  # of the cells with a known attribute have it in their positive
+PHRASES = 24  # things a step that get phrases
+RIVALS = 5  # wrong colours or materials a phrase
 PHRASE_NOUNS = 3  # texts of a name that phrases are made of
 
 
@@ -70,6 +70,7 @@ class TextBank:
         self.texts = sorted(everything)
         self.row = {text: row for row, text in enumerate(self.texts)}
         self.features = text.encode([*self.texts, *NOTHING])
+        self._phrase_features: dict[str, Tensor] = {}  # they come back, and encoding takes time
         self.truth = np.zeros((len(self.texts), len(self.names)), bool)  # [text, name]
         self.own = np.full(len(self.texts), -1)  # the name that a text is, or -1
         self.rows_of = []
@@ -115,8 +116,13 @@ class TextBank:
         )
         plain, of_name = np.unique(chosen, return_inverse=True)
         phrases = self._phrases(name, word, rng)
-        encoded = self.text.encode([text for text, *_ in phrases])
-        features = torch.cat([self.features[plain], self.features[len(self.texts) :], encoded])
+        features = torch.cat(
+            [
+                self.features[plain],
+                self.features[len(self.texts) :],
+                self._encode_phrases([text for text, *_ in phrases]),
+            ]
+        )
         none = np.full(len(NOTHING), -1)
         base, kind, index = (
             np.concatenate([np.full(len(plain), -1), none, [p[i] for p in phrases]]).astype(int)
@@ -131,6 +137,12 @@ class TextBank:
             of_name=of_name.ravel(),
             nothing=len(plain) + np.arange(len(NOTHING)),
         )
+
+    def _encode_phrases(self, texts: list[str]) -> Float[Tensor, "p d"]:
+        known = self._phrase_features
+        new = [text for text in texts if text not in known]
+        known.update(zip(new, self.text.encode(new), strict=True))
+        return torch.stack([known[text] for text in texts]) if texts else self.features[:0]
 
     def _phrases(
         self, name: np.ndarray, word: np.ndarray, rng: np.random.Generator

@@ -1,21 +1,25 @@
 """Training of the embedded encoder on rooms of a few coloured boxes."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from vlm_rooms import write_room
 
+from govnesf_model.cli import main
 from govnesf_model.vlm.embedded import load_embedded
+from govnesf_model.vlm.imagenet import imagenet_weights
+from govnesf_model.vlm.measure import evaluate
 from govnesf_model.vlm.text import MiniLM
 from govnesf_model.vlm.train_embedded import TrainConfig, Trainer, soft_cross_entropy
+from govnesf_model.vlm.train_embedded_batches import BatchMaker
 from govnesf_model.vlm.train_embedded_cli import run
-from govnesf_model.vlm.train_embedded_eval import evaluate
 from govnesf_model.vlm.train_embedded_rooms import RoomSet, random_crop
 from govnesf_model.vlm.train_embedded_texts import TextBank
 
-TINY = TrainConfig(steps=20, batch=4, width=96, height=64, cells=128, warmup=3)
+TINY = TrainConfig(steps=20, batch=4, width=96, height=64, cells=128, warmup=3, workers=0)
 
 
 @pytest.fixture(scope="module")
@@ -169,4 +173,72 @@ def test_no_rooms_is_an_error_that_says_so(tmp_path, capsys):
     )
     assert args.run is run
     assert args.run(args) == 2
+    assert "no labelled rooms" in capsys.readouterr().err
+
+
+def test_a_crop_for_the_sake_of_a_name_shows_it(rooms, bank):
+    tables = {room.name: bank.room_tables(room) for room in rooms.rooms}
+    maker = BatchMaker(rooms.rooms, tables, 4, 64, 48, 400, focus=1.0, seed=3)
+    chair = bank.names.index("chair")
+    maker.odds = np.eye(len(maker.names))[maker.names.index(chair)]
+    for step in range(5):
+        batch = maker[step]
+        for crop in range(4):
+            assert chair in batch.name[batch.cells[:, 0] == crop]
+
+
+def test_batches_made_ahead_are_those_made_when_asked_for(rooms, bank):
+    tables = {room.name: bank.room_tables(room) for room in rooms.rooms}
+    maker = BatchMaker(rooms.rooms, tables, 2, 64, 48, 50, focus=0.5, seed=3)
+    ahead = maker.stream(5, workers=2)
+    for step in range(5, 12):
+        batch, wanted = next(ahead), maker[step]
+        for part in ("rgb", "cells", "name", "word"):
+            assert np.array_equal(getattr(batch, part), getattr(wanted, part)), part
+    ahead.close()
+
+
+def test_the_backbone_stays_near_to_what_imagenet_taught(folders, tmp_path):
+    lost = {}
+    for keep in (0.0, 20.0):
+        training = trainer(folders, tmp_path / str(keep), replace(TINY, keep=keep, kept=4))
+        for _ in range(8):
+            training.train_step()
+        rgb = torch.from_numpy(training.batches[99].rgb).permute(0, 3, 1, 2).float() / 255
+        with torch.no_grad():
+            maps = training.network.pyramid(rgb)
+            lost[keep] = float(training._lost(maps[1], maps[3]))
+    assert lost[20.0] < 0.5 * lost[0.0]
+
+
+def test_the_anchor_reads_imagenet_classes_from_an_unchanged_backbone(folders, tmp_path):
+    """Dense probabilities at one cell must be those of timm's own classifier on that map."""
+    import timm  # the training has made it importable without torchvision
+
+    training = trainer(folders, tmp_path)
+    own = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    own.load_state_dict(imagenet_weights())
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        whole = own.forward_features(image * 255 / 128 - 127 / 128)  # [1, 1280, 2, 2]
+        likely = own.classifier(whole[0, :, 1, 0]).softmax(0)
+        top = likely.topk(10)
+        names = training.imagenet.names
+        wanted = top.values @ (names[top.indices] - names.mean(0))
+        found = training.imagenet(training.network.pyramid(image)[-1])[0, :, 1, 0]
+    assert torch.allclose(found, wanted, atol=1e-5)
+
+
+def test_the_measure_command_prints_what_validation_found(folders, tmp_path, capsys):
+    training = trainer(folders, tmp_path / "run")
+    for _ in range(12):
+        training.train_step()
+    result = training.validate()
+    spec = f"embedded:{tmp_path / 'run' / 'model.safetensors'}"
+    command = ["vlm", "measure", spec, "--rooms", str(folders / "val")]
+    assert main([*command, "--json", str(tmp_path / "m.json")]) == 0
+    assert f"{result['oacc']:.2f}" in capsys.readouterr().out
+    measured = json.loads((tmp_path / "m.json").read_text())
+    assert measured["miou"] == pytest.approx(result["miou"], abs=0.01)
+    assert main([*command[:-1], str(tmp_path)]) == 2
     assert "no labelled rooms" in capsys.readouterr().err
