@@ -119,9 +119,11 @@ def load_embedded(path: str | Path, device: torch.device | str = "cpu") -> Embed
         )
     metadata, tensors = FORMAT.read(path)
     try:
-        return _assemble(metadata, tensors, device)
+        encoder = _assemble(metadata, tensors, device)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not fit the network it describes: {error}") from error
+    encoder.network.fuse()  # after its key was taken from the weights as they are stored
+    return encoder
 
 
 def save_embedded(

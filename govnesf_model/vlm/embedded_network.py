@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import govnesf_model.torchvision_guard  # noqa: F401
 from govnesf_model.vlm.imagenet_anchor import ImagenetAnchor
@@ -120,6 +121,19 @@ class EmbeddedNetwork(nn.Module):
         """Return unit features of some cells (image, row, column): what training needs, cheaply."""
         picked = fine[cells[:, 0], :, cells[:, 1], cells[:, 2]]  # [n, f]
         return F.normalize(F.linear(picked, self.head.weight[:, :, 0, 0], self.head.bias), dim=-1)
+
+    @torch.no_grad()
+    def fuse(self) -> "EmbeddedNetwork":
+        """Fold the decoder's norms into its convolutions, for inference alone; return self."""
+        for module in list(self.modules()):
+            if isinstance(module, _Mixer) and isinstance(module.spatial_norm, nn.BatchNorm2d):
+                module.spatial = fuse_conv_bn_eval(module.spatial, module.spatial_norm)
+                module.spatial_norm = nn.Identity()
+        for parent in list(self.modules()):
+            for name, child in list(parent.named_children()):
+                if isinstance(child, nn.Sequential) and isinstance(child[-1], nn.BatchNorm2d):
+                    setattr(parent, name, fuse_conv_bn_eval(*child))
+        return self
 
     def freeze_early_stages(self, stages: int = FROZEN_STAGES) -> list[nn.Parameter]:
         """Freeze the stem and the first stages; return the parameters that are left to train."""

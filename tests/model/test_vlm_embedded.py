@@ -159,3 +159,17 @@ def test_unknown_encoders_and_missing_files_are_named(tmp_path):
         load_vlm("clap")
     with pytest.raises(FileNotFoundError, match=r"nothing\.safetensors"):
         load_vlm(f"embedded:{tmp_path / 'nothing.safetensors'}")
+
+
+def test_fusing_the_decoder_changes_nothing():
+    torch.manual_seed(0)
+    network = EmbeddedNetwork(EmbeddedConfig(width=16, fine=8, dim=12))
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    network.eval().requires_grad_(False)
+    image = torch.rand(1, 3, 64, 96)
+    before = network(image)
+    assert len(network.fuse().state_dict()) < len(EmbeddedNetwork(network.config).state_dict())
+    assert torch.allclose(network(image), before, atol=1e-5)
