@@ -2,15 +2,17 @@
 
     govnesf extract rooms/train scannet/scene0000_00 --vlm lseg:lseg.safetensors
 
-What is there, intact, is not computed again: after an interruption give the same command.
+What is there, intact, is not computed again: after an interruption give the same command. With
+`--ray ADDRESS` scenes are shared out over a cluster, whose machines must see the scenes, the
+weights and the cache ($GOVNESF_CACHE) at the same paths.
 """
 
 import argparse
 import functools
 from pathlib import Path
 
-from tqdm import tqdm
-
+from . import cluster
+from .cluster import ClusterOptions, Task, TasksFailed, run_tasks
 from .data.posed_scene import SceneError, open_scene
 from .data.readers import find_scenes
 from .ov_features import FillReport, OvCache
@@ -55,29 +57,36 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--size", nargs=2, type=int, default=SIZE, metavar=("W", "H"))
     parser.add_argument("--views", type=int, default=100, help="frames per scene; 0 for all")
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto")
+    cluster.add_options(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     folders = find_scenes(arguments.scenes)
     size = (arguments.size[0], arguments.size[1])
-    cache = _cache(arguments.vlm, size, arguments.device)
-    print(f"{len(folders)} scenes, {cache.dim} values per cell of {cache.stride} px: {cache.root}")
-    reports, failed = [], []
-    for folder in tqdm(folders, desc="extract", unit="scene", dynamic_ncols=True):
-        try:
-            reports.append(
-                extract_scene(folder, arguments.vlm, size, arguments.views, arguments.device, True)
-            )
-        except SceneError as error:
-            failed.append(f"{folder}: {error}")
+    where = ClusterOptions.from_arguments(arguments)
+    if not where.address:  # elsewhere the encoder is loaded there
+        cache = _cache(arguments.vlm, size, arguments.device)
+        print(f"{len(folders)} scenes, {cache.dim} values per {cache.stride} px: {cache.root}")
+    settings = (arguments.vlm, size, arguments.views, arguments.device, not where.address)
+    tasks = [Task(str(folder), "", (folder, *settings)) for folder in folders]
+    reports, failed = [], ""
+    try:
+        for _, report in run_tasks(_extract, tasks, where):
+            reports.append(report)
+    except (TasksFailed, SceneError) as error:
+        failed = str(error)
     computed = sum(report.computed for report in reports)
     reused = sum(report.reused for report in reports)
     size_mib = sum(report.mebibytes for report in reports)
     print(f"{computed} frames computed, {reused} were there, {size_mib:.0f} MiB")
-    for sentence in failed:
-        print(f"left out: {sentence}")
+    if failed:
+        print(f"left out: {failed}")
     return 1 if failed else 0
+
+
+def _extract(arguments: tuple) -> FillReport:
+    return extract_scene(*arguments)
 
 
 @functools.lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ import pytest
 from furnished_room import room_frames, write_scene
 
 from govnesf_model import evaluate
+from govnesf_model.cli import main as cli_main
 from govnesf_model.cluster import (
     ClusterOptions,
     ResultStore,
@@ -140,3 +141,31 @@ def test_evaluate_on_ray_gives_the_figures_of_one_process(local_ray, tmp_path):
     for key in ("miou", "oacc", "macc"):
         assert there["pooled"][key] == pytest.approx(here["pooled"][key], abs=1e-6)
         assert there["mean"][key] == pytest.approx(here["mean"][key], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_extract_on_ray_fills_the_cache_that_one_process_reuses(
+    local_ray, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("GOVNESF_CACHE", str(tmp_path / "cache"))
+    for number in (1, 2):
+        write_scene(tmp_path / "scenes" / f"s{number}", room_frames(3 + number, 80, 60))
+    words = ["extract", str(tmp_path / "scenes"), "--vlm", "embedded", "--size", "80", "60"]
+    assert cli_main([*words, "--ray", "local", "--ray-workers", "2"]) == 0
+    assert "9 frames computed, 0 were there" in capsys.readouterr().out
+    assert cli_main(words) == 0
+    assert "0 frames computed, 9 were there" in capsys.readouterr().out
+
+
+def test_extract_leaves_out_a_scene_that_cannot_be_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GOVNESF_CACHE", str(tmp_path / "cache"))
+    for number in (1, 2):
+        write_scene(tmp_path / "scenes" / f"s{number}", room_frames(2, 80, 60))
+    pose = next((tmp_path / "scenes" / "s1" / "pose").iterdir())
+    pose.write_text("nan " * 16)
+    words = ["extract", str(tmp_path / "scenes"), "--vlm", "embedded", "--size", "80", "60"]
+    assert cli_main(words) == 1
+    out = capsys.readouterr().out
+    assert "2 frames computed" in out
+    assert "1 of 2 scenes failed, the others are kept" in out
+    assert "s1" in out
