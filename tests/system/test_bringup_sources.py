@@ -93,7 +93,7 @@ def test_a_start_that_must_fail_says_why(domain, parameters, code, words) -> Non
 def test_a_folder_that_is_no_scene_ends_the_player(domain, tmp_path) -> None:
     done = ros2("run", "govnesf_ros", "player_node", "--ros-args", "-p", f"scene:={tmp_path}")
     assert done.returncode == 2
-    assert f"{tmp_path} has no folder rgb/" in done.stderr
+    assert f"{tmp_path} is no scene that can be read" in done.stderr
 
 
 def test_a_bringup_without_its_mapper_ends_as_a_whole(launch, room) -> None:

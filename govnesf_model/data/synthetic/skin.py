@@ -29,7 +29,7 @@ class Skin:
         self.slot = np.array([number.get(id(m.texture), -1) for m in materials], np.int32)
         self._place(list(textures.values()))
 
-    def _place(self, textures: list[UInt8[np.ndarray, "h w 4"]]) -> None:
+    def _place(self, textures: list[UInt8[np.ndarray, "_ _ 4"]]) -> None:
         """Lay strips out in columns and fill the atlas."""
         x = y = widest = 0
         starts, height = [], 1
