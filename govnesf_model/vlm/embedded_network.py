@@ -135,9 +135,9 @@ class EmbeddedNetwork(nn.Module):
                     setattr(parent, name, fuse_conv_bn_eval(*child))
         return self
 
-    def freeze_early_stages(self, stages: int = FROZEN_STAGES) -> list[nn.Parameter]:
+    def freeze_early_stages(self) -> list[nn.Parameter]:
         """Freeze the stem and the first stages; return the parameters that are left to train."""
-        frozen = [self.backbone.conv_stem, *self.backbone.blocks[:stages]]
+        frozen = [self.backbone.conv_stem, *self.backbone.blocks[:FROZEN_STAGES]]
         for module in frozen:
             module.requires_grad_(False)
         return [parameter for parameter in self.parameters() if parameter.requires_grad]

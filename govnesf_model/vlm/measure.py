@@ -17,7 +17,7 @@ from tqdm import tqdm
 from govnesf_model.vlm.base import DenseEncoder
 from govnesf_model.vlm.train_embedded_rooms import KINDS, STRIDE, Room
 
-STRUCTURE = {"wall", "floor", "ceiling", "skirting board"}  # no things to tell apart by colour
+SURFACES = {"wall", "floor", "ceiling", "skirting board"}  # no things to tell apart by colour
 MIN_CELLS = 20  # a thing of fewer cells is no fair query
 QUIET = 0.93  # share of frames in which a name of nothing in view must pass the threshold nowhere
 
@@ -162,7 +162,7 @@ def _query_attributes(
             int(np.bincount(truth[(instance == thing) & (truth >= 0)]).argmax()), []
         ).append(thing)
     for name, things in by_name.items():
-        for kind in KINDS if names[name] not in STRUCTURE else ():
+        for kind in KINDS if names[name] not in SURFACES else ():
             words = {t: room.attributes.get(t, {}).get(kind) for t in things}
             pairs = [
                 (a, b)

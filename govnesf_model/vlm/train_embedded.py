@@ -58,7 +58,6 @@ class TrainConfig:
         contrast: number of default contrast words.
         focus: share of crops that are made around a name drawn beforehand, rare ones preferred.
         workers: threads that make batches; 0 makes them in between.
-        frozen: stages of the backbone that stay as they were, with the stem.
         keep: weight of the loss that keeps the backbone's last map near to what ImageNet taught, so
             that the ImageNet classes can still be read from it, on photographs above all.
         kept: crops a step that this loss looks at.
@@ -85,7 +84,6 @@ class TrainConfig:
     contrast: int = 64
     focus: float = 0.5
     workers: int = 1
-    frozen: int = FROZEN_STAGES
     keep: float = 0.5
     kept: int = 2
     save_minutes: float = 3.0
@@ -120,9 +118,9 @@ class Trainer:
         torch.manual_seed(config.seed)
         weights = imagenet_weights() if config.imagenet else None
         self.network = EmbeddedNetwork(EmbeddedConfig(), weights)
-        self.teacher = copy.deepcopy(self.network.backbone.blocks[config.frozen :])
+        self.teacher = copy.deepcopy(self.network.backbone.blocks[FROZEN_STAGES:])
         self.teacher.requires_grad_(False)
-        trained = self.network.freeze_early_stages(config.frozen)
+        trained = self.network.freeze_early_stages()
         self.log_scale = torch.nn.Parameter(torch.tensor(math.log(config.softness)))
         backbone = {id(p) for p in self.network.backbone.parameters()}
         self.optimizer = torch.optim.AdamW(
@@ -225,7 +223,7 @@ class Trainer:
             left_out,
             wrong,
         )
-        if config.keep and config.frozen == FROZEN_STAGES:
+        if config.keep:
             loss = loss + config.keep * self._lost(maps[1][: config.kept], maps[3][: config.kept])
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

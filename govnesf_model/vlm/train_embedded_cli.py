@@ -16,7 +16,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=0, help="length in steps instead of minutes")
     parser.add_argument("--batch", type=int, default=6, help="crops a step")
     parser.add_argument("--workers", type=int, default=1, help="threads that make batches")
-    parser.add_argument("--frozen", type=int, default=3, help="stages of the backbone to leave")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's)")
     parser.add_argument("--resume", action="store_true", help="continue the run in OUT")
@@ -30,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    taken = ("minutes", "steps", "batch", "workers", "frozen", "seed")
+    taken = ("minutes", "steps", "batch", "workers", "seed")
     config = TrainConfig(**{name: getattr(args, name) for name in taken})
     try:
         trainer = Trainer(args.data, args.val, args.out, config, args.cache)
