@@ -12,9 +12,7 @@ name and renamed; damaged ones are computed again. The folder may be deleted at 
 
 import hashlib
 import io
-import os
 import re
-import tempfile
 import time
 import zlib
 from collections.abc import Sequence
@@ -28,6 +26,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
+from .atomic_file import replacing
 from .data.posed_scene import PosedScene
 from .vlm import DenseEncoder, load_vlm
 from .vlm.feature_cache import cache_dir
@@ -158,18 +157,11 @@ class OvCache:
 
 
 def _write(path: Path, maps: Float[np.ndarray, "hs ws d"]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     np.save(buffer, maps, allow_pickle=False)
     payload = buffer.getvalue()
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(payload + zlib.crc32(payload).to_bytes(4, "little"))
-        os.replace(temporary, path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as temporary:
+        temporary.write_bytes(payload + zlib.crc32(payload).to_bytes(4, "little"))
 
 
 def _file_name(text: str) -> str:

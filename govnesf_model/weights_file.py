@@ -5,8 +5,6 @@ FORMAT.write(path, tensors, {"config": ...})
 metadata, tensors = FORMAT.read(path)
 """
 
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from govnesf_model.atomic_file import replacing
 
 
 @dataclass(frozen=True)
@@ -52,17 +52,11 @@ class WeightsFormat:
 
     def write(self, path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
         """Write a file; one that is there is replaced in one step, its folder is made."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         stated = {**metadata, "format": self.name, "version": str(self.version)}
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        os.close(handle)
-        try:
-            contiguous = {name: value.contiguous() for name, value in tensors.items()}
+        contiguous = {name: value.contiguous() for name, value in tensors.items()}
+        with replacing(path) as temporary:
             save_file(contiguous, temporary, metadata=stated)
-            os.chmod(temporary, 0o644)  # it was made for its owner's eyes alone
-            os.replace(temporary, path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.chmod(0o644)  # it was made for its owner's eyes alone
 
     def _check(self, path: Path, metadata: Mapping[str, str]) -> None:
         found = metadata.get("format")

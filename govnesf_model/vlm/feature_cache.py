@@ -11,7 +11,6 @@ never an answer.
 
 import hashlib
 import os
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from govnesf_model.atomic_file import replacing
 
 MAX_CHARACTERS = 8192  # far beyond any context; a megabyte of text must not cost seconds
 
@@ -130,13 +131,6 @@ class FeatureCache:
         return torch.from_numpy(np.frombuffer(payload, dtype="<f4").astype(np.float32))
 
     def _write_one(self, path: Path, feature: Float[Tensor, "d"]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         payload = feature.detach().cpu().numpy().astype("<f4").tobytes()
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(zlib.crc32(payload).to_bytes(4, "little") + payload)
-            os.replace(temporary, path)
-        except OSError:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with replacing(path) as temporary:
+            temporary.write_bytes(zlib.crc32(payload).to_bytes(4, "little") + payload)
