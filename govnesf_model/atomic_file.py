@@ -19,6 +19,8 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     os.close(handle)
+    # mkstemp keeps its files private; a finished file is for others on the machine, too.
+    os.chmod(temporary, 0o644)
     try:
         yield Path(temporary)
         os.replace(temporary, path)

@@ -1,4 +1,4 @@
-"""Which views a point is read from, and the weighted reading itself.
+"""The weighted reading of points from the views that were chosen for them, see `view_choice.py`.
 
     choice = choose_views(points, views, k=8)
     color = blend_color(blend, points, views)                 # [n, 3]
@@ -10,76 +10,31 @@ another, and blending is a single gather (see `gather.py`).
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .cameras import inside_image, project, to_feature_coordinates
+from .cameras import to_feature_coordinates
 from .cost_volume import FEATURE_STRIDE
+from .evidence import look_up
 from .gather import bilinear_taps, gather
+from .view_choice import ViewChoice, Views, choose_views
 
-DISTANCE_PENALTY = 0.25  # per metre; a view at 4 m ranks like one seen under 90 degrees
+__all__ = [
+    "Blend",
+    "ViewChoice",
+    "Views",
+    "beside_surface",
+    "blend_color",
+    "blend_semantic",
+    "choose_views",
+    "project_text",
+    "sample_query",
+    "surface_offset",
+]
 
-
-@dataclass
-class Views:
-    """The reference views that points are read from; all images of one size.
-
-    Attributes:
-        rgb: colours in 0..1.
-        query: the encoder's f^n maps, stride 4.
-        K: intrinsics of the full images.
-        T_world_camera: camera-to-world poses.
-        depth: measured z-depth in metres, 0 where unknown; for depth-guided masking.
-        ov: open-vocabulary maps, channel-last, at `ov_stride`; float16 or float32.
-        ov_stride: stride of those maps in image pixels.
-    """
-
-    rgb: Float[Tensor, "v 3 H W"]
-    query: Float[Tensor, "v cf h w"]
-    K: Float[Tensor, "v 3 3"]
-    T_world_camera: Float[Tensor, "v 4 4"]
-    depth: Float[Tensor, "v H W"] | None = None
-    ov: Float[Tensor, "v hs ws d"] | None = None
-    ov_stride: int = FEATURE_STRIDE
-
-    def __len__(self) -> int:
-        return self.rgb.shape[0]
-
-    @property
-    def height(self) -> int:
-        return self.rgb.shape[2]
-
-    @property
-    def width(self) -> int:
-        return self.rgb.shape[3]
-
-    @cached_property
-    def rgb_table(self) -> Float[Tensor, "v H W 3"]:
-        """The colours, channel-last."""
-        return self.rgb.permute(0, 2, 3, 1).contiguous()
-
-    @cached_property
-    def query_table(self) -> Float[Tensor, "v h w cf"]:
-        """The f^n maps, channel-last."""
-        return self.query.permute(0, 2, 3, 1).contiguous()
-
-
-@dataclass
-class ViewChoice:
-    """The views that points will be read from, padded to k.
-
-    Attributes:
-        view: index of the view; 0 where there is none.
-        valid: whether the entry is a view that sees the point.
-        uv: image position in that view.
-    """
-
-    view: Int[Tensor, "n k"]
-    valid: Bool[Tensor, "n k"]
-    uv: Float[Tensor, "n k 2"]
+TEXT_ROWS = 1024  # features that are compared with texts at a time
 
 
 @dataclass
@@ -96,51 +51,6 @@ class Blend:
     uv: Float[Tensor, "n k 2"]
     w_color: Float[Tensor, "n k"] | None
     w_semantic: Float[Tensor, "n k"]
-
-
-@torch.no_grad()
-def choose_views(
-    points: Float[Tensor, "n 3"],
-    views: Views,
-    k: int,
-    directions: Float[Tensor, "n 3"] | None = None,
-    masking: str = "none",
-    tolerance: float = 0.25,
-) -> ViewChoice:
-    """Pick for every point the k best of the views that see it.
-
-    A view sees a point that projects into its image and, with masking "depth", whose depth agrees
-    with the measured one. Near views are better, and with viewing directions those that look alike.
-
-    Args:
-        points: world positions.
-        views: the reference views.
-        k: how many to keep; 0 keeps all of them.
-        directions: viewing directions of the rays that the points lie on, any length.
-        masking: "none" or "depth" (depth-guided masking, section 3.5).
-        tolerance: relative depth difference above which "depth" masks a view.
-
-    Raises:
-        ValueError: unknown masking, or "depth" for views without depth.
-    """
-    uv, z = project(points, views.K, views.T_world_camera)  # [v, n, 2], [v, n]
-    seen = inside_image(uv, z, views.width, views.height)
-    if masking == "depth":
-        seen = seen & _agrees_with_depth(uv, z, views, tolerance)
-    elif masking != "none":
-        raise ValueError(f"masking is {masking!r}: it is 'none' or 'depth'")
-    penalty = z * DISTANCE_PENALTY
-    if directions is not None:
-        offset = points - views.T_world_camera[:, None, :3, 3]
-        cosine = torch.nn.functional.cosine_similarity(offset, directions, dim=-1)
-        penalty = penalty + 1 - cosine
-    penalty = penalty.masked_fill(~seen, torch.inf).T  # [n, v]
-    kept = min(k, len(views)) if k else len(views)
-    best, view = penalty.topk(kept, dim=1, largest=False)
-    valid = torch.isfinite(best)
-    view = view.masked_fill(~valid, 0)
-    chosen = uv.transpose(0, 1).gather(1, view.unsqueeze(-1).expand(-1, -1, 2))
-    return ViewChoice(view, valid, chosen)
 
 
 def blend_color(blend: Blend, points: Float[Tensor, "n 3"], views: Views) -> Float[Tensor, "n 3"]:
@@ -191,18 +101,52 @@ def project_text(views: Views, text_features: Float[Tensor, "t d"]) -> Float[Ten
     """
     if views.ov is None:
         raise ValueError("these views hold no open-vocabulary maps: set Views.ov")
-    return views.ov @ text_features.T.to(views.ov.dtype)
+    if views.ov.device.type != "cpu" or views.ov.dtype == torch.float32:
+        return views.ov @ text_features.T.to(views.ov.dtype)
+    # Few processors multiply in half precision: piece by piece, in the cache, it becomes full.
+    flat, text = views.ov.flatten(0, 2), text_features.T.float()
+    parts = [(some.float() @ text).to(views.ov.dtype) for some in flat.split(TEXT_ROWS)]
+    return torch.cat(parts).view(*views.ov.shape[:3], -1)
+
+
+def surface_offset(choice: ViewChoice, views: Views) -> Float[Tensor, "n k 3"]:
+    """Return where points lie relative to the surface that each chosen view believes in.
+
+    Three numbers: from -1 (far before it) to 1 (far behind: hidden), in units of the view's own
+    doubt; how near to it, 0 to 1; and whether the view knows of a surface there at all.
+    """
+    if views.surface is None:
+        return choice.uv.new_zeros(*choice.view.shape, 3)
+    return torch.stack(beside_surface(choice.view, choice.uv, choice.z, views), dim=-1)
+
+
+def beside_surface(
+    view: Int[Tensor, "*n"], uv: Float[Tensor, "*n 2"], z: Float[Tensor, "*n"], views: Views
+) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n"], Float[Tensor, "*n"]]:
+    """Return the three numbers of `surface_offset` for pairs of point and view."""
+    if views.surface is None:
+        return (torch.zeros_like(z),) * 3
+    depth, spread = look_up(views.surface, view, uv, views.width)
+    known = (depth > 0).to(z.dtype)
+    off = (z.clamp_min(1e-3) / depth.clamp_min(1e-3)).log() / (spread + 0.02)
+    return torch.tanh(off / 2) * known, torch.exp(-off.abs()) * known, known
 
 
 def sample_query(choice: ViewChoice | Blend, views: Views) -> Float[Tensor, "n k cf"]:
     """Return f^n at the chosen views."""
-    n, k = choice.view.shape
+    rows = sample_query_rows(choice.view, choice.uv, views)
+    return rows.view(*choice.view.shape, rows.shape[1])
+
+
+def sample_query_rows(
+    view: Int[Tensor, "*n"], uv: Float[Tensor, "*n 2"], views: Views
+) -> Float[Tensor, "m cf"]:
+    """Return f^n for pairs of point and view, one after another."""
     height, width, channels = views.query_table.shape[1:]
-    at = to_feature_coordinates(choice.uv, FEATURE_STRIDE)
-    index, weight = bilinear_taps(at, height, width)
-    index = index + (choice.view * (height * width)).unsqueeze(-1)
-    rows = gather(views.query_table.reshape(-1, channels), index.view(-1, 4), weight.view(-1, 4))
-    return rows.view(n, k, channels)
+    index, weight = bilinear_taps(to_feature_coordinates(uv, FEATURE_STRIDE), height, width)
+    index = index + (view * (height * width)).unsqueeze(-1)
+    table = views.query_table.reshape(-1, channels)
+    return gather(table, index.reshape(-1, 4), weight.reshape(-1, 4))
 
 
 def _blend(
@@ -229,16 +173,3 @@ def _blend(
     return torch.nn.functional.embedding_bag(
         index.flatten(), flat, offsets, mode="sum", per_sample_weights=weight.to(flat.dtype)
     )
-
-
-def _agrees_with_depth(
-    uv: Float[Tensor, "v n 2"], z: Float[Tensor, "v n"], views: Views, tolerance: float
-) -> Bool[Tensor, "v n"]:
-    if views.depth is None:
-        raise ValueError("depth-guided masking needs Views.depth: use masking='none' without it")
-    column = uv[..., 0].round().clamp(0, views.width - 1).long()
-    line = uv[..., 1].round().clamp(0, views.height - 1).long()
-    rows = torch.arange(len(views), device=uv.device).unsqueeze(-1)
-    # The nearest pixel: between two surfaces an interpolated depth is one that nobody measured.
-    measured = views.depth[rows, line, column]
-    return (measured <= 0) | ((z - measured).abs() <= tolerance * measured)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from .field import FieldConfig, GovNesf
+from .onednn import use_onednn
 from .resources import resource_dir
 from .weights_file import WeightsFormat
 
@@ -60,7 +61,15 @@ def load_field(name_or_path: str | Path = "small", device: str | torch.device = 
                 f"{tuple(wanted[key].shape)}; save it again with save_field"
             )
     field.load_state_dict(tensors)  # copies into float32 parameters
-    return field.to(device).eval()
+    field = field.to(device).eval()
+    if field.device.type == "cuda":
+        # Half precision convolutions of GPUs want channels last.
+        field.encoder.to(memory_format=torch.channels_last)
+        if field.stereo is not None:
+            field.stereo.to(memory_format=torch.channels_last)
+        field.unet.to(memory_format=torch.channels_last_3d)
+    use_onednn(field)
+    return field
 
 
 def save_field(

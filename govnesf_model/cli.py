@@ -42,6 +42,11 @@ COMMANDS = (
         ("govnesf_model.segment:add_parser",),
     ),
     Command(
+        "map",
+        "map a recording (a rosbag2 or any posed scene), ask it, write a report page",
+        ("govnesf_model.map_cli:add_parser",),
+    ),
+    Command(
         "evaluate",
         "measure 2D and 3D segmentation and novel views on posed scenes with ground truth",
         ("govnesf_model.evaluate:add_parser",),
@@ -66,6 +71,11 @@ COMMANDS = (
         "validate",
         "measure a field checkpoint while it is in training",
         ("govnesf_model.field_validation:add_parser",),
+    ),
+    Command(
+        "bench",
+        "measure speed and memory beside the plain form of the method",
+        ("govnesf_model.bench:add_parser",),
     ),
     Command(
         "vlm",

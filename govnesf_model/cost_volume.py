@@ -10,6 +10,7 @@ metres and voxel indices.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,6 @@ from .cameras import inside_image, project, to_feature_coordinates
 from .gather import bilinear_taps, gather, trilinear_taps
 
 FEATURE_STRIDE = 4  # of the image encoder's maps
-REFERENCE_FOCAL = 0.76  # focal length / image width at which lifted depths are metres
 COUNT_SCALE = math.log(17.0)  # the count channel is about 1 where sixteen views see a voxel
 
 
@@ -90,47 +90,24 @@ class VolumeGrid:
         table = features.permute(1, 2, 3, 0).reshape(self.cells, -1)
         return gather(table, *self.taps(points))
 
-    def offset_in(self, other: "VolumeGrid") -> tuple[int, int, int]:
-        """Return the index in another grid of this grid's voxel (0, 0, 0).
+    def nearest(self, points: Float[Tensor, "n 3"]) -> Int[Tensor, "n"]:
+        """Return the row of the voxel in which each point lies; outside, one at the border."""
+        index = self.to_index(points).round().long()
+        size = torch.tensor(self.shape, device=index.device)
+        x, y, z = torch.minimum(index.clamp_min(0), size - 1).unbind(-1)
+        return (x * self.shape[1] + y) * self.shape[2] + z
 
-        Raises:
-            ValueError: the two grids do not share one lattice, or the other does not cover this.
-        """
-        if abs(other.voxel - self.voxel) > 1e-9:
-            raise ValueError(
-                f"grids of different voxel size ({self.voxel} and {other.voxel} m) share no lattice"
-            )
-        exact = ((self.origin - other.origin) / self.voxel).tolist()
-        offset = [round(value) for value in exact]
-        if max(abs(a - b) for a, b in zip(exact, offset, strict=True)) > 1e-3:
-            raise ValueError(
-                f"the grids are shifted by {exact} voxels: growth must be by whole ones"
-            )
-        if any(o < 0 or o + n > m for o, n, m in zip(offset, self.shape, other.shape, strict=True)):
-            raise ValueError(
-                f"the new grid {other.shape} does not cover the old one {self.shape} at {offset}"
-            )
-        return offset[0], offset[1], offset[2]
+    def sigma_table(
+        self, density: Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n"]]
+    ) -> Float[Tensor, "rows"]:
+        """Return a density at the middle of each voxel, row by row."""
+        return density(self.centers().reshape(-1, 3))
 
-    def extended(
-        self, lower: Float[Tensor, "3"], upper: Float[Tensor, "3"], block: int = 8
-    ) -> "VolumeGrid":
-        """Return the grid on the same lattice that also covers a box.
-
-        Args:
-            lower, upper: corners of the box, metres.
-            block: growth happens in steps of this many voxels, so that it does not happen often.
-        """
-        before = torch.ceil((self.lower - lower) / (self.voxel * block) - 1e-4).clamp_min(0).long()
-        after = torch.ceil((upper - self.upper) / (self.voxel * block) - 1e-4).clamp_min(0).long()
-        if not (before.any() or after.any()):
-            return self
-        shape = [
-            n + block * (b + a)
-            for n, b, a in zip(self.shape, before.tolist(), after.tolist(), strict=True)
-        ]
-        origin = self.origin - before * block * self.voxel
-        return VolumeGrid(origin, self.voxel, (shape[0], shape[1], shape[2]))
+    def finer(self, split: int) -> "VolumeGrid":
+        """Return the grid that has `split` voxels along each edge of a voxel of this one."""
+        voxel = self.voxel / split
+        shape = tuple(n * split for n in self.shape)
+        return VolumeGrid(self.lower + voxel / 2, voxel, shape)
 
 
 class CostVolume:
@@ -140,16 +117,14 @@ class CostVolume:
     `remove_view` with the same arguments is its inverse.
     """
 
-    def __init__(self, grid: VolumeGrid, channels: int, lift: bool = False) -> None:
+    def __init__(self, grid: VolumeGrid, channels: int) -> None:
         """Start empty.
 
         Args:
             grid: where the voxels lie; its device is the volume's device.
             channels: channels of the feature maps that will be added.
-            lift: the maps end with a guessed depth, see `lift_depth`.
         """
         self.grid = grid
-        self.lift = lift
         self.channels = channels
         device = grid.origin.device
         self._centers = grid.centers().reshape(-1, 3)
@@ -203,12 +178,7 @@ class CostVolume:
             The number of voxels that the view sees.
         """
         rows, values = self._look_up(feat, K, T_world_camera, width, height, depth, stride, margin)
-        count = self._count[rows] + 1
-        change = values - self._mean[rows]
-        mean = self._mean[rows] + change / count.unsqueeze(-1)
-        self._m2[rows] += change * (values - mean)
-        self._mean[rows] = mean
-        self._count[rows] = count
+        add_moments(self._count, self._mean, self._m2, rows, values)
         return len(rows)
 
     @torch.no_grad()
@@ -225,45 +195,16 @@ class CostVolume:
     ) -> int:
         """Take out a view that was added with the same arguments; the inverse of `add_view`.
 
-        A grid that has grown since is no problem as long as the view saw nothing beyond the old
-        one; to be exact there, remove a view before growing or rebuild.
-
         Raises:
             ValueError: the view sees voxels that no view was added to.
         """
         rows, values = self._look_up(feat, K, T_world_camera, width, height, depth, stride, margin)
-        count = self._count[rows]
-        if len(rows) and float(count.min()) < 1:
-            raise ValueError(
-                f"{int((count < 1).sum())} of {len(rows)} voxels of the view to remove are empty: "
-                "it was not added to this volume, or with other arguments"
-            )
-        left = (count - 1).unsqueeze(-1)
-        mean, some = self._mean[rows], left > 0
-        before = torch.where(some, mean - (values - mean) / left.clamp_min(1), 0.0)
-        m2 = self._m2[rows] - (values - before) * (values - mean)
-        self._m2[rows] = torch.where(left > 1, m2.clamp_min(0), 0.0)
-        self._mean[rows] = before
-        self._count[rows] = left.squeeze(-1)
+        remove_moments(self._count, self._mean, self._m2, rows, values)
         return len(rows)
-
-    def grown_to(self, grid: VolumeGrid) -> "CostVolume":
-        """Return a volume on a bigger grid of the same lattice that keeps all moments.
-
-        Voxels that are new start empty: views added before have not looked at them.
-        """
-        i, j, k = self.grid.offset_in(grid)
-        x, y, z = self.grid.shape
-        grown = CostVolume(grid, self.channels, self.lift)
-        for name in ("_count", "_mean", "_m2"):
-            old, new = getattr(self, name), getattr(grown, name)
-            target = new.reshape(*grid.shape, -1)
-            target[i : i + x, j : j + y, k : k + z] = old.reshape(*self.grid.shape, -1)
-        return grown
 
     def features(self) -> Float[Tensor, "c2 x y z"]:
         """Return [mean, variance, count] as the 3D ResUNet takes it, 2 C + 1 channels."""
-        return self._as_volume(_moments_to_features(self._count, self._mean, self._m2))
+        return self._as_volume(moments_to_features(self._count, self._mean, self._m2))
 
     def _look_up(
         self,
@@ -276,12 +217,60 @@ class CostVolume:
         stride: int,
         margin: float,
     ) -> tuple[Int[Tensor, "m"], Float[Tensor, "m c"]]:
-        rows, uv, z = visible_voxels(self._centers, K, T_world_camera, width, height, depth, margin)
-        values = _sample(feat.float(), uv, stride)
-        return rows, lift_depth(values, z, K, width) if self.lift else values
+        rows, uv = visible_voxels(self._centers, K, T_world_camera, width, height, depth, margin)
+        return rows, sample_map(feat.float(), uv, stride)
 
     def _as_volume(self, table: Float[Tensor, "cells c"]) -> Float[Tensor, "c x y z"]:
         return table.reshape(*self.grid.shape, -1).permute(3, 0, 1, 2)
+
+
+def add_moments(
+    count: Float[Tensor, "n"],
+    mean: Float[Tensor, "n c"],
+    m2: Float[Tensor, "n c"],
+    rows: Int[Tensor, "m"],
+    values: Float[Tensor, "m c"],
+) -> None:
+    """Add one value to each of some rows of running moments, in place.
+
+    Args:
+        count, mean, m2: number of values, their mean and the sum of squared deviations from it.
+        rows: each at most once.
+        values: one per row.
+    """
+    more = count[rows] + 1
+    change = values - mean[rows]
+    after = mean[rows] + change / more.unsqueeze(-1)
+    m2[rows] += change * (values - after)
+    mean[rows] = after
+    count[rows] = more
+
+
+def remove_moments(
+    count: Float[Tensor, "n"],
+    mean: Float[Tensor, "n c"],
+    m2: Float[Tensor, "n c"],
+    rows: Int[Tensor, "m"],
+    values: Float[Tensor, "m c"],
+) -> None:
+    """Take out what `add_moments` added with the same arguments.
+
+    Raises:
+        ValueError: a row holds no value.
+    """
+    held = count[rows]
+    if len(rows) and float(held.min()) < 1:
+        raise ValueError(
+            f"{int((held < 1).sum())} of {len(rows)} voxels of the view to remove are empty: "
+            "it was not added to this volume, or with other arguments"
+        )
+    left = (held - 1).unsqueeze(-1)
+    after, some = mean[rows], left > 0
+    before = torch.where(some, after - (values - after) / left.clamp_min(1), 0.0)
+    rest = m2[rows] - (values - before) * (values - after)
+    m2[rows] = torch.where(left > 1, rest.clamp_min(0), 0.0)
+    mean[rows] = before
+    count[rows] = left.squeeze(-1)
 
 
 def batch_features(
@@ -294,7 +283,6 @@ def batch_features(
     depth: Float[Tensor, "v H W"] | None = None,
     stride: int = FEATURE_STRIDE,
     margin: float = 0.3,
-    lift: bool = False,
 ) -> Float[Tensor, "c2 x y z"]:
     """Return `CostVolume.features()` of several views at once, differentiable in the maps.
 
@@ -304,12 +292,11 @@ def batch_features(
     rows, values = [], []
     for view in range(feats.shape[0]):
         measured = None if depth is None else depth[view]
-        seen, uv, z = visible_voxels(
+        seen, uv = visible_voxels(
             centers, K[view], T_world_camera[view], width, height, measured, margin
         )
-        sampled = _sample(feats[view], uv, stride)
         rows.append(seen)
-        values.append(lift_depth(sampled, z, K[view], width) if lift else sampled)
+        values.append(sample_map(feats[view], uv, stride))
     row, value = torch.cat(rows), torch.cat(values)
     channels = feats.shape[1]
     count = torch.zeros(grid.cells, device=row.device).index_add(
@@ -318,7 +305,7 @@ def batch_features(
     empty = value.new_zeros(grid.cells, channels)
     mean = empty.index_add(0, row, value) / count.clamp_min(1).unsqueeze(-1)
     m2 = empty.index_add(0, row, (value - mean[row]).square())
-    table = _moments_to_features(count, mean, m2)
+    table = moments_to_features(count, mean, m2)
     return table.reshape(*grid.shape, -1).permute(3, 0, 1, 2)
 
 
@@ -330,8 +317,8 @@ def visible_voxels(
     height: int,
     depth: Float[Tensor, "H W"] | None = None,
     margin: float = 0.3,
-) -> tuple[Int[Tensor, "m"], Float[Tensor, "m 2"], Float[Tensor, "m"]]:
-    """Return the rows of the voxel centres that a view sees, their image positions and z-depths."""
+) -> tuple[Int[Tensor, "m"], Float[Tensor, "m 2"]]:
+    """Return the rows of the voxel centres that a view sees and their image positions."""
     uv, z = project(centers, K, T_world_camera)
     seen = inside_image(uv, z, width, height)
     if depth is not None:
@@ -340,44 +327,22 @@ def visible_voxels(
         measured = depth[line, column]
         seen &= (measured <= 0) | (z <= measured + margin)
     rows = seen.nonzero().squeeze(-1)
-    return rows, uv[rows], z[rows]
+    return rows, uv[rows]
 
 
-def lift_depth(
-    values: Float[Tensor, "n c"], z: Float[Tensor, "n"], K: Float[Tensor, "3 3"], width: int
+def sample_map(
+    feat: Float[Tensor, "c h w"], uv: Float[Tensor, "n 2"], stride: int = FEATURE_STRIDE
 ) -> Float[Tensor, "n c"]:
-    """Turn a guessed depth into evidence about voxels.
-
-    The last two channels of the encoder's map are the logarithm of the depth that one image
-    suggests and the logarithm of its relative spread. At a voxel at depth z they become how well z
-    fits (1 at the guessed surface) and whether z lies before it (1 before, 0 behind), so that the
-    mean over views counts votes for a surface and for free space.
-
-    Args:
-        values: features sampled at the voxels' projections.
-        z: depth of the voxels in that view, metres.
-        K: intrinsics; depths are guessed for a camera of REFERENCE_FOCAL and scale with the focal
-            length.
-        width: image width in pixels.
-    """
-    scale = K[0, 0] / (width * REFERENCE_FOCAL)
-    off = torch.log(z / scale) - values[:, -2]
-    off = off * torch.exp(-values[:, -1].clamp(-3.5, 1.0))
-    evidence = torch.stack([torch.exp(-off.abs()), torch.sigmoid(-2 * off)], dim=-1)
-    return torch.cat([values[:, :-2], evidence], dim=-1)
-
-
-def _sample(
-    feat: Float[Tensor, "c h w"], uv: Float[Tensor, "n 2"], stride: int
-) -> Float[Tensor, "n c"]:
+    """Return a feature map at image positions, bilinear."""
     channels, height, width = feat.shape
     table = feat.reshape(channels, -1).T.contiguous()
     return gather(table, *bilinear_taps(to_feature_coordinates(uv, stride), height, width))
 
 
-def _moments_to_features(
+def moments_to_features(
     count: Float[Tensor, "n"], mean: Float[Tensor, "n c"], m2: Float[Tensor, "n c"]
 ) -> Float[Tensor, "n c2"]:
+    """Return [mean, variance, count] as the 3D ResUNet takes it, of running moments."""
     variance = m2 / count.clamp_min(1).unsqueeze(-1)
     seen = (torch.log1p(count) / COUNT_SCALE).unsqueeze(-1)
     return torch.cat([mean, variance, seen], dim=-1)

@@ -16,7 +16,7 @@ from .cluster import ClusterOptions, Task, TasksFailed, run_tasks
 from .data.posed_scene import SceneError, open_scene
 from .data.readers import find_scenes
 from .ov_features import FillReport, OvCache
-from .train_data import spread
+from .scene_tensors import spread
 
 SIZE = (320, 240)  # as the presets of `govnesf train` have it
 

@@ -20,10 +20,6 @@ class FieldConfig:
     """Leave the encoder's pretrained stages untrained, so that their maps can be cached."""
     volume_channels: int = 32
     """Channels of the stride-4 map that is averaged into the cost volume."""
-    lift_depth: bool = True
-    """Let the last two volume channels be a depth guessed from the single image and its spread;
-    they become votes for surface and free space per voxel (`cost_volume.lift_depth`). The paper has
-    plain features; the guess makes few views and short training go further."""
     query_channels: int = 16
     """Channels of f^n, the projection of that map which the fusion looks at."""
     voxel_size: float = 0.16
@@ -43,6 +39,20 @@ class FieldConfig:
     """Token width of FusionNet."""
     fusion_heads: int = 4
     """Attention heads of the cross-view attention."""
+    stereo_planes: int = 48
+    """Depths at which a view is matched against its neighbours (`stereo.py`); 0 leaves stereo out,
+    as the paper does."""
+    stereo_width: int = 32
+    """Channels inside the stereo network, at stride 4."""
+    stereo_channels: int = 16
+    """Channels that are matched."""
+    evidence_split: int = 2
+    """Voxels of depth evidence along the edge of a voxel (`evidence.py`); 0 leaves evidence out, as
+    the paper does, also that of measured depth."""
+    evidence_channels: int = 6
+    """What the 3D network adds per voxel of evidence."""
+    encode_surface: bool = True
+    """Tell the fusion how far before or behind each view's own surface the point lies."""
     encode_distance: bool = True
     """Give the direction encoder the distance from camera n to the point beside the direction d_n
     (the paper has the direction alone): features of far views are less reliable."""
@@ -57,11 +67,31 @@ class FieldConfig:
     views_per_point: int = 8
     """K: the best visible views that are queried per point; 0 queries all of them."""
     samples_per_ray: int = 64
-    """Samples per ray for the density."""
+    """Samples per ray that look for density, evenly spaced."""
+    fine_samples: int = 16
+    """Samples per ray that are put where those found it, and that are rendered; 0 renders the
+    even ones, as the paper does."""
+    background: bool = True
+    """What a ray has left at the end of the grid takes the colour and meaning that the views see
+    there, and what no view sees the mean colour of the views, instead of black; depth and opacity
+    do not know of it. Off in the paper."""
     min_sample_weight: float = 1e-3
     """Samples whose rendering weight is below this are not given to the views."""
     max_samples_kept: int = 16
     """At most this many samples per ray are given to the views, the heaviest ones."""
+    merged_samples: int = 3
+    """When nothing is learned, so many samples per ray stand for all of them (`merge_samples`); 0
+    looks the heaviest ones up, as training does."""
+    even_exposure: bool = True
+    """Blend colours of views whose exposure was evened out, and give a rendered image the exposure
+    of the cameras around it (`exposure.py`); off, as in the paper, colours are blended as taken."""
+    align_views: bool = True
+    """Move the views' poses until they agree on what they show (`alignment.py`), where all views
+    are known before the volume is built and depth was measured: depth from stereo follows the
+    poses' errors, and aligning by it made it worse. Off in the paper."""
+    confirm_surfaces: bool = True
+    """Let views confirm or deny each other's depth from stereo, where all views are known before
+    the volume is built (`surfaces.py`); the volume then hears the confirmed ones."""
     dgm_tolerance: float = 0.25
     """Depth-guided masking: relative depth difference that masks a view (section 3.5)."""
 
@@ -73,6 +103,11 @@ class FieldConfig:
         if self.fusion_width % self.fusion_heads:
             raise ValueError(
                 f"fusion_width {self.fusion_width} is not a multiple of {self.fusion_heads} heads"
+            )
+        if self.evidence_split == 0 and self.encode_surface:
+            raise ValueError(
+                "encode_surface compares points with the views' own depth, which needs evidence: "
+                "set evidence_split to 1 or more, or encode_surface to false"
             )
         if not self.use_mjf and self.distill_dim < 1:
             raise ValueError(
@@ -97,7 +132,15 @@ class FieldConfig:
             "density_width": 64,
             "fusion_width": 64,
             "encode_distance": False,
-            "lift_depth": False,
+            "stereo_planes": 0,
+            "evidence_split": 0,
+            "encode_surface": False,
+            "fine_samples": 0,
+            "background": False,
+            "merged_samples": 0,
+            "even_exposure": False,
+            "align_views": False,
+            "confirm_surfaces": False,
         }
         return cls(**{**sizes, **changes})
 

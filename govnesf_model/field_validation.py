@@ -30,11 +30,15 @@ from .checkpoint import load_field
 from .cost_volume import VolumeGrid
 from .data.posed_scene import PosedScene, open_scene
 from .data.readers import find_scenes
+from .evidence import measured_surface
+from .exposure import even_exposure
 from .field import GovNesf, VolumeField
 from .ov_features import OvCache
 from .rendering import RenderedImage, render_image
+from .scene_tensors import SceneTensors, load_scene, spread
 from .standin_features import corrupted_maps, random_palette
-from .train_data import SceneTensors, load_scene, seen_bounds, spread
+from .surfaces import confirmed_surfaces, stereo_surfaces
+from .train_data import seen_bounds
 from .validation_pictures import (
     MIN_OPACITY,
     feature_pictures,
@@ -62,32 +66,40 @@ class OvMaps:
 
 @torch.no_grad()
 def build_scene(
-    field: GovNesf, references: SceneTensors, margin: float = 0.2
+    field: GovNesf, references: SceneTensors, margin: float = 0.2, measured: bool = False
 ) -> tuple[Views, VolumeField]:
-    """Build the field of a scene the way the online map does, one view after another."""
-    lower, upper = (bound.to(field.device) for bound in seen_bounds(references))
+    """Build the field of a scene the way the online map does, one view after another.
+
+    Args:
+        field: in eval mode.
+        references: views with poses.
+        margin: metres around what they see that the volume covers as well.
+        measured: let the field know their depth.
+    """
     references = references.to(field.device)
+    colors, K, poses = references.colors(), references.K, references.T_world_camera
+    surface = None
+    if field.config.evidence_split and measured and references.depth is not None:
+        surface = measured_surface(references.depth)
+    elif field.stereo is not None:
+        surface = stereo_surfaces(field, colors, None, K, poses)
+        if field.config.confirm_surfaces:
+            surface = confirmed_surfaces(surface, K, poses, references.width)
+    lower, upper = seen_bounds(references, surface)
     grid = VolumeGrid.around(lower - margin, upper + margin, field.config.voxel_size)
-    cost = field.empty_volume(grid)
+    scene = field.empty_volume(grid)
     query = []
-    for view, image in enumerate(references.colors()):
+    for view, image in enumerate(colors):
         maps = field.encode_images(image[None])
         query.append(maps.query)
-        cost.add_view(
-            maps.volume[0],
-            references.K[view],
-            references.T_world_camera[view],
-            references.width,
-            references.height,
+        own = None if surface is None else surface[view : view + 1]
+        scene.add_view(
+            maps.volume[0], K[view], poses[view], references.width, references.height, own
         )
-    views = Views(
-        references.colors(),
-        torch.cat(query),
-        references.K,
-        references.T_world_camera,
-        depth=references.depth,
-    )
-    return views, field.volume_features(cost)
+    views = Views(colors, torch.cat(query), K, poses, depth=references.depth, surface=surface)
+    if field.config.even_exposure:
+        views.gain = even_exposure(views)
+    return views, field.volume_features(scene)
 
 
 @torch.no_grad()

@@ -23,7 +23,8 @@ class FusionNet(nn.Module):
         self.config = config
         self.from_view = nn.Linear(config.query_channels, width)
         self.mlp_a = nn.Sequential(nn.SiLU(), nn.Linear(width, width))
-        self.encode_direction = _mlp(4 if config.encode_distance else 3, width, width)
+        inputs = 3 + config.encode_distance + 3 * config.encode_surface
+        self.encode_direction = _mlp(inputs, width, width)
         self.attend = CrossViewAttention(width, config.fusion_heads) if config.use_cva else None
         self.encode_relative = _mlp(1, width, width)
         self.mlp_c = _mlp(width, width, 1)
@@ -36,6 +37,7 @@ class FusionNet(nn.Module):
         directions: Float[Tensor, "n k 3"],
         distance: Float[Tensor, "n k"],
         valid: Bool[Tensor, "n k"],
+        surface: Float[Tensor, "n k 3"] | None = None,
     ) -> Float[Tensor, "n k width"]:
         """Return x_att_n, one token per point and view.
 
@@ -46,6 +48,7 @@ class FusionNet(nn.Module):
             directions: d_n, unit vectors from camera n's centre to the point.
             distance: metres from camera n's centre to the point.
             valid: which of the k views see the point.
+            surface: where the point lies relative to what each view sees, `surface_offset`.
         """
         x = self.from_view(query)
         if from_volume is not None:
@@ -55,6 +58,8 @@ class FusionNet(nn.Module):
             directions = torch.cat(
                 [directions, distance.unsqueeze(-1).clamp_min(0.1).log()], dim=-1
             )
+        if surface is not None:
+            directions = torch.cat([directions, surface], dim=-1)
         x = x + self.encode_direction(directions)
         return x if self.attend is None else self.attend(x, valid)
 

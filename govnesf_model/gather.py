@@ -35,16 +35,13 @@ def bilinear_taps(
 
     Positions beyond the border take the border's value, like `cameras.sample_map`.
     """
-    x = at[..., 0].clamp(0, width - 1)
-    y = at[..., 1].clamp(0, height - 1)
-    x0, y0 = x.floor().long(), y.floor().long()
-    fx, fy = x - x0, y - y0
-    x1, y1 = (x0 + 1).clamp_max(width - 1), (y0 + 1).clamp_max(height - 1)
-    index = torch.stack(
-        [y0 * width + x0, y0 * width + x1, y1 * width + x0, y1 * width + x1], dim=-1
-    )
-    gx, gy = 1 - fx, 1 - fy
-    return index, torch.stack([gy * gx, gy * fx, fy * gx, fy * fx], dim=-1)
+    x0, fx = _cell(at[..., 0], width)
+    y0, fy = _cell(at[..., 1], height)
+    right, below = min(1, width - 1), min(1, height - 1) * width
+    corners = torch.tensor([0, right, below, below + right], device=at.device)
+    index = (y0 * width + x0).unsqueeze(-1) + corners
+    along_x, along_y = torch.stack([1 - fx, fx], dim=-1), torch.stack([1 - fy, fy], dim=-1)
+    return index, (along_y.unsqueeze(-1) * along_x.unsqueeze(-2)).flatten(-2)
 
 
 def trilinear_taps(
@@ -55,18 +52,23 @@ def trilinear_taps(
     The table's rows run with z fastest, as `volume.reshape(X * Y * Z, channels)` lays them.
     Positions beyond the border take the border's value.
     """
-    low, high, fraction = [], [], []
+    index = corner = torch.zeros(1, dtype=torch.long, device=at.device)
+    weight = at.new_ones(len(at), 1)
     for axis, size in enumerate(shape):
-        position = at[:, axis].clamp(0, size - 1)
-        lower = position.floor().long()
-        low.append(lower)
-        high.append((lower + 1).clamp_max(size - 1))
-        fraction.append(position - lower)
-    _, size_y, size_z = shape
-    corners, weights = [], []
-    for x, wx in ((low[0], 1 - fraction[0]), (high[0], fraction[0])):
-        for y, wy in ((low[1], 1 - fraction[1]), (high[1], fraction[1])):
-            row, w = (x * size_y + y) * size_z, wx * wy
-            corners += [row + low[2], row + high[2]]
-            weights += [w * (1 - fraction[2]), w * fraction[2]]
-    return torch.stack(corners, dim=-1), torch.stack(weights, dim=-1)
+        lower, fraction = _cell(at[:, axis], size)
+        index = index * size + lower
+        step = torch.tensor([0, min(1, size - 1)], device=at.device)
+        corner = ((corner * size).unsqueeze(-1) + step).flatten()
+        both = torch.stack([1 - fraction, fraction], dim=-1)
+        weight = (weight.unsqueeze(-1) * both.unsqueeze(-2)).flatten(1)
+    return index.unsqueeze(-1) + corner, weight
+
+
+def _cell(at: Float[Tensor, "*n"], size: int) -> tuple[Int[Tensor, "*n"], Float[Tensor, "*n"]]:
+    """Return the lower of the two cells that a position lies between and the share of the other.
+
+    At the far border that share is 1, so that the other is the next one everywhere.
+    """
+    at = at.clamp(0, size - 1)
+    lower = at.floor().clamp_max(max(size - 2, 0))
+    return lower.long(), at - lower

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from . import torchvision_guard  # noqa: F401
 from .field_config import FieldConfig
+from .precision import half_convolutions
 
 import timm  # isort: skip  # after the guard: timm imports torchvision
 
@@ -64,17 +65,13 @@ class ImageEncoder(nn.Module):
         self.pad = 2 ** (levels[-1] + 1)  # images are padded so that every level halves evenly
         if config.encoder == "lite0":
             self.backbone_net.blocks = self.backbone_net.blocks[:5]  # later stages feed no level
-        channels = self.backbone_net.feature_info.channels()
+        channels = self.channels = self.backbone_net.feature_info.channels()
         self.laterals = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
         self.smooth = nn.ModuleList(_block(width) for _ in channels[1:])
         self.pixels = nn.Conv2d(48, width, 1)  # the 4x4 colours of a cell: detail that stages lose
         self.finish = nn.Sequential(_block(width), _block(width))
         self.to_volume = nn.Conv2d(width, config.volume_channels, 1)
         self.to_query = nn.Conv2d(config.volume_channels, config.query_channels, 1)
-        self.lifts = config.lift_depth
-        if self.lifts:  # start from a guess of 2.5 m, give or take 40 %
-            self.to_volume.weight.data[-2:] = 0.0
-            self.to_volume.bias.data[-2:] = torch.tensor([2.5, 0.4]).log()
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         if self.frozen:
@@ -94,20 +91,33 @@ class ImageEncoder(nn.Module):
 
     def backbone(self, rgb: Float[Tensor, "v 3 H W"]) -> list[Float[Tensor, "v _ _ _"]]:
         """Return the backbone's maps of the padded images, finest first."""
-        inputs = (_padded(rgb, self.pad) - self.mean) / self.std
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            return self.backbone_net(inputs)
+        inputs = (padded(rgb, self.pad) - self.mean) / self.std
+        with (
+            half_convolutions(self, rgb),
+            torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen),
+        ):
+            maps = self.backbone_net(inputs)
+        return maps if torch.is_autocast_enabled(rgb.device.type) else [m.float() for m in maps]
 
     def decode(
         self, rgb: Float[Tensor, "v 3 H W"], maps: list[Float[Tensor, "v _ _ _"]]
     ) -> ImageFeatures:
         """Return the encoder's output from the images and `backbone(rgb)`."""
+        with half_convolutions(self, rgb):
+            features = self._decode(rgb, maps)
+        if torch.is_autocast_enabled(rgb.device.type):  # the caller's own choice
+            return features
+        return ImageFeatures(features.volume.float(), features.query.float())
+
+    def _decode(
+        self, rgb: Float[Tensor, "v 3 H W"], maps: list[Float[Tensor, "v _ _ _"]]
+    ) -> ImageFeatures:
         height, width = rgb.shape[2:]
         top = self.laterals[-1](maps[-1])
         for level in range(len(maps) - 2, -1, -1):
             top = F.interpolate(self.smooth[level](top), scale_factor=2, mode="bilinear")
             top = top + self.laterals[level](maps[level])
-        colours = F.pixel_unshuffle(_padded(rgb, self.pad) - 0.5, 4)
+        colours = F.pixel_unshuffle(padded(rgb, self.pad) - 0.5, 4)
         top = self.finish(top + self.pixels(colours))
         volume = self.to_volume(top)[:, :, : -(-height // 4), : -(-width // 4)]
         return ImageFeatures(volume, self.to_query(volume))
@@ -123,8 +133,6 @@ def standardise_volume_maps(encoder: ImageEncoder, rgb: Float[Tensor, "v 3 H W"]
     maps = encoder(rgb).volume
     mean = maps.mean(dim=(0, 2, 3))
     std = maps.std(dim=(0, 2, 3)).clamp_min(1e-4)
-    if encoder.lifts:  # the guessed depth has a unit of its own
-        mean[-2:], std[-2:] = 0.0, 1.0
     query = encoder.to_query
     query.bias += query.weight[:, :, 0, 0] @ mean
     query.weight *= std.view(1, -1, 1, 1)
@@ -194,7 +202,7 @@ def _block(width: int) -> nn.Sequential:
     )
 
 
-def _padded(rgb: Float[Tensor, "v 3 H W"], multiple: int) -> Float[Tensor, "v 3 h2 w2"]:
+def padded(rgb: Float[Tensor, "v 3 H W"], multiple: int) -> Float[Tensor, "v 3 h2 w2"]:
     """Pad right and bottom by repeating the border, so that cell i stays at pixel 4 i + 1.5."""
     height, width = rgb.shape[2:]
     return F.pad(rgb, (0, -width % multiple, 0, -height % multiple), mode="replicate")

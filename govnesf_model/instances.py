@@ -1,22 +1,26 @@
 """Objects from scored points: clusters and yaw-oriented boxes.
 
-instances = find_instances(xyz, scores, min_score=0.5, max_instances=10, voxel_size=0.03)
-best = instances[0]           # centre, size, yaw, score
+    instances = instances_of_labels(xyz, scores, label, texts=20, voxel_size=0.03)
+    best = instances[3][0]        # of label 4: centre, size, yaw, score
+
+Points of all labels are clustered in one go; a box is fitted only where something depends on it,
+and boxes of all labels are fitted together.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+from jaxtyping import Bool, Float, Int, Integer
 
-_ANGLES = np.deg2rad(np.arange(0.0, 90.0, 1.0))
-_FIT_POINTS = 4000  # a box is fitted to at most this many points of a cluster
-_AXIS_BONUS = 0.98  # a turned rectangle must be this much smaller than the upright one
+from govnesf_model.box_fit import Box, fit_boxes, thinned
+from govnesf_model.point_clusters import CellLattice, Clusters
+
 # Points at which a cluster's score counts half when clusters are ranked: so many, or so large a
 # part of the largest cluster.
-_FEW, _FEW_SHARE = 10, 0.05
+_FEW, _FEW_SHARE = 10.0, 0.05
+LINK = 2.0  # voxels; points in neighbouring cells of this edge belong together
 
 
 @dataclass(frozen=True)
@@ -54,98 +58,67 @@ def find_instances(
     min_score: float = 0.5,
     max_instances: int = 10,
     voxel_size: float = 0.03,
-    min_points: int = 5,
-    min_share: float = 0.015,
-    link: float = 2.0,
+    **rules: float,
 ) -> list[Instance]:
-    """Cluster the points that score high enough.
+    """Cluster the points that score high enough for one text.
 
     Args:
         xyz: points, metres, z up.
         scores: probability of the text at each point.
         min_score: points below it belong to nothing.
-        max_instances: at most this many are returned.
+        max_instances, voxel_size, rules: as in `instances_of_labels`.
+
+    Returns:
+        Instances, best first.
+    """
+    label = (scores >= min_score).astype(np.uint32)
+    return instances_of_labels(xyz, scores, label, 1, max_instances, voxel_size, **rules)[0]
+
+
+def instances_of_labels(
+    xyz: Float[np.ndarray, "n 3"],
+    scores: Float[np.ndarray, "n"],
+    label: Integer[np.ndarray, "n"],
+    texts: int,
+    max_instances: int = 10,
+    voxel_size: float = 0.03,
+    min_points: int = 5,
+    min_share: float = 0.015,
+    link: float = LINK,
+    lattice: CellLattice | None = None,
+) -> list[list[Instance]]:
+    """Cluster the points of every label.
+
+    Args:
+        xyz: points, metres, z up.
+        scores: probability of its label at each point.
+        label: 0 for points that belong to nothing, else 1 .. texts.
+        texts: number of labels.
+        max_instances: at most this many are returned per label.
         voxel_size: the spacing of the points, metres.
         min_points: smaller clusters are noise. A mug has ten to thirty points at 3 cm.
         min_share: so are those with a smaller part of the points of the largest cluster: crumbs.
         link: points in neighbouring cells of `link * voxel_size` belong together.
+        lattice: those cells, if there is one already.
 
     Returns:
-        Instances, best first: by score, where few points count less.
+        Instances per label, best first: by score, where few points count less.
     """
-    chosen = np.flatnonzero(scores >= min_score)
-    if len(chosen) == 0:
-        return []
-    cluster = cluster_points(xyz[chosen], link * voxel_size)
-    order = np.argsort(cluster, kind="stable")
-    members = np.split(chosen[order], np.cumsum(np.bincount(cluster))[:-1])
-    members.sort(key=len, reverse=True)
-    least = max(min_points, min_share * len(members[0]))
-    found: list[Instance] = []
-    for indices in members:
-        if len(indices) < min_points:
-            break
-        middle = np.median(xyz[indices], axis=0, keepdims=True)
-        home = next((n for n, other in enumerate(found) if points_in_box(middle, other)[0]), None)
-        if home is not None:
-            # What lies inside a larger object of the same name is a part that lost contact with it.
-            indices = np.concatenate([found[home].indices, indices])
-            found[home] = _instance(xyz, scores, indices, voxel_size)
-        elif len(indices) >= least:
-            found.append(_instance(xyz, scores, indices, voxel_size))
-    few = max(_FEW, _FEW_SHARE * len(members[0]))
-    found.sort(key=lambda instance: -instance.score * instance.count / (instance.count + few))
-    return found[:max_instances]
-
-
-def cluster_points(xyz: Float[np.ndarray, "n 3"], cell: float) -> Int[np.ndarray, "n"]:
-    """Return a cluster number per point: connected components of occupied cells, 26 neighbours."""
-    lattice = np.floor(xyz / cell).astype(np.int64)
-    lattice -= lattice.min(axis=0) - 1
-    extent = lattice.max(axis=0) + 2
-    strides = np.array([extent[1] * extent[2], extent[2], 1])
-    cells, member = np.unique(lattice @ strides, return_inverse=True)
-    # Half of the 26 neighbours is enough, the other half sees the same pairs from the other end.
-    offsets = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), -1).reshape(-1, 3)[14:]
-    neighbours = cells[:, None] + offsets @ strides  # [cells, 13]
-    at = np.searchsorted(cells, neighbours).clip(max=len(cells) - 1)
-    first, which = np.nonzero(cells[at] == neighbours)
-    second = at[first, which]
-    links = coo_matrix((np.ones(len(first), bool), (first, second)), shape=(len(cells),) * 2)
-    _, component = connected_components(links, directed=False)
-    return component[member.reshape(-1)].astype(np.int64)
-
-
-def fit_box(
-    xyz: Float[np.ndarray, "n 3"], trim: float = 1.0
-) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"], float]:
-    """Return centre, size and yaw of the upright box of least area around points.
-
-    Args:
-        xyz: points, metres, z up.
-        trim: percent of the points that may stick out at each end: a few stray ones must not
-            decide. Of fewer than 100 points none may.
-    """
-    if len(xyz) > _FIT_POINTS:
-        xyz = xyz[np.linspace(0, len(xyz) - 1, _FIT_POINTS).astype(int)]
-    cos, sin = np.cos(_ANGLES)[:, None], np.sin(_ANGLES)[:, None]
-    along = cos * xyz[:, 0] + sin * xyz[:, 1]  # [angles, n]
-    across = cos * xyz[:, 1] - sin * xyz[:, 0]
-    low_a, high_a = _ends(along, trim)
-    low_b, high_b = _ends(across, trim)
-    area = np.maximum(high_a - low_a, 1e-3) * np.maximum(high_b - low_b, 1e-3)
-    best = int(area.argmin())
-    if area[0] * _AXIS_BONUS <= area[best]:
-        best = 0
-    low_z, high_z = _ends(xyz[None, :, 2], trim)
-    yaw = float(_ANGLES[best])
-    a, b = (low_a[best] + high_a[best]) / 2, (low_b[best] + high_b[best]) / 2
-    c, s = np.cos(yaw), np.sin(yaw)
-    center = np.array([c * a - s * b, s * a + c * b, (low_z[0] + high_z[0]) / 2])
-    size = np.array([high_a[best] - low_a[best], high_b[best] - low_b[best], high_z[0] - low_z[0]])
-    if size[1] > size[0]:
-        size, yaw = size[[1, 0, 2]], yaw + np.pi / 2
-    return center, size, yaw if yaw <= np.pi / 2 else yaw - np.pi
+    clusters = (lattice or CellLattice.of(xyz, link * voxel_size)).clusters(label)
+    lower, upper = clusters.ends(xyz)
+    borders = np.searchsorted(clusters.label, np.arange(1, texts + 2))
+    labels: list[_Label] = []
+    for begin, end in pairwise(borders):
+        # Largest first, the first of equals first.
+        mine = begin + np.argsort(-clusters.size[begin:end], kind="stable")
+        mine = mine[clusters.size[mine] >= min_points]
+        least = max(float(min_points), min_share * clusters.size[mine].max(initial=0))
+        labels.append(_Label(xyz, clusters, mine, least, lower[mine], upper[mine], voxel_size))
+    _fit(xyz, [one for label in labels for one in label.homes()], voxel_size)
+    # Only what is shown needs a box.
+    shown = [label.ranked(scores)[:max_instances] for label in labels]
+    _fit(xyz, [one for label in shown for one in label], voxel_size)
+    return [[one.instance() for one in label] for label in shown]
 
 
 def points_in_box(
@@ -160,18 +133,102 @@ def points_in_box(
     return (local <= instance.size / 2 + margin).all(axis=1)
 
 
-def _instance(
-    xyz: np.ndarray, scores: np.ndarray, indices: np.ndarray, voxel_size: float
-) -> Instance:
-    center, size, yaw = fit_box(xyz[indices].astype(np.float64))
-    # A voxel's point stands for a patch around it: nothing is flatter than one voxel.
-    size = np.maximum(size, voxel_size)
-    return Instance(center, size, yaw, float(scores[indices].mean()), len(indices), indices)
+class _Object:
+    """A cluster, and the smaller ones that turned out to be a part of it."""
+
+    def __init__(self, indices: np.ndarray) -> None:
+        self.indices = indices
+        self.box: Box | None = None  # of these points
+        self._score = 0.0
+        self._parts = [indices]
+
+    def take_in(self, indices: np.ndarray) -> None:
+        """Make other points a part of the object."""
+        self._parts.append(indices)
+
+    def rank(self, scores: np.ndarray, few: float) -> float:
+        """Return the mean score of all parts, less for few points."""
+        if len(self._parts) > 1:
+            self.indices, self.box, self._parts = np.concatenate(self._parts), None, []
+        self._score = float(scores[self.indices].mean())
+        return self._score * len(self.indices) / (len(self.indices) + few)
+
+    def instance(self) -> Instance:
+        return Instance(*self.box, self._score, len(self.indices), self.indices)
 
 
-def _ends(values: Float32[np.ndarray, "a n"] | np.ndarray, trim: float) -> tuple:
-    """Return the ends of each row without the outermost `trim` percent."""
-    count = values.shape[1]
-    skip = int(count * trim / 100)
-    ordered = np.partition(values, (skip, count - 1 - skip), axis=1)
-    return ordered[:, skip], ordered[:, count - 1 - skip]
+class _Label:
+    """The clusters of one label, and which of them may be a part of which larger one.
+
+    Args:
+        xyz: points.
+        clusters: of all labels.
+        numbers: of the clusters of the label, largest first.
+        least: points that a cluster has unless it is a part of another.
+        lower, upper: corners around each of them.
+        voxel_size: metres.
+    """
+
+    def __init__(
+        self,
+        xyz: np.ndarray,
+        clusters: Clusters,
+        numbers: np.ndarray,
+        least: float,
+        lower: np.ndarray,
+        upper: np.ndarray,
+        voxel_size: float,
+    ) -> None:
+        members = [clusters.rows(number) for number in numbers.tolist()]
+        large = int((clusters.size[numbers] >= least).sum())
+        self._objects = [_Object(indices) for indices in members[:large]]
+        # However a box is turned, it stays within reach of its points; most others are far away.
+        middle, half = (lower + upper) / 2, (upper - lower) / 2
+        reach = half[:large].copy()
+        reach[:, :2] = np.sqrt(2.0) * np.linalg.norm(half[:large, :2], axis=1, keepdims=True)
+        reach += voxel_size
+        near = np.tri(len(members), large, -1, dtype=bool)  # to larger ones
+        for axis in range(3):
+            apart = np.abs(middle[:, None, axis] - middle[None, :large, axis])
+            near &= apart <= half[:, None, axis] + reach[None, :, axis]
+        self._guests = np.flatnonzero(near.any(axis=1)).tolist()
+        self._parts = [members[place] for place in self._guests]
+        self._points = np.array([_median(xyz[rows]) for rows in self._parts]).reshape(-1, 3)
+        apart = np.abs(self._points[:, None] - middle[None, :large])
+        self._near = near[self._guests] & (apart <= reach).all(axis=2)
+
+    def homes(self) -> list[_Object]:
+        """Return the objects whose own boxes tell whether others are a part of them."""
+        return [self._objects[place] for place in np.flatnonzero(self._near.any(axis=0)).tolist()]
+
+    def ranked(self, scores: np.ndarray) -> list[_Object]:
+        """Return what is no part of another, best first, once homes have a box."""
+        inside = self._near
+        for place in np.flatnonzero(inside.any(axis=0)).tolist():
+            inside[:, place] &= points_in_box(self._points, self._objects[place].instance())
+        few = max(_FEW, _FEW_SHARE * max((len(one.indices) for one in self._objects), default=0))
+        objects = dict(enumerate(self._objects))
+        for guest, indices, homes in zip(self._guests, self._parts, inside, strict=True):
+            # What lies inside a larger object of the same name is a part that lost contact with it.
+            home = next((n for n in np.flatnonzero(homes).tolist() if n in objects), None)
+            if home is not None:
+                objects[home].take_in(indices)
+                objects.pop(guest, None)
+        return sorted(objects.values(), key=lambda one: -one.rank(scores, few))
+
+
+def _fit(xyz: np.ndarray, objects: Sequence[_Object], voxel_size: float) -> None:
+    """Give those a box that have none."""
+    without = [one for one in objects if one.box is None]
+    boxes = fit_boxes([xyz[thinned(one.indices)] for one in without])
+    for one, (center, size, yaw) in zip(without, boxes, strict=True):
+        # A voxel's point stands for a patch around it: nothing is flatter than one voxel.
+        one.box = center, np.maximum(size, voxel_size), yaw
+
+
+def _median(xyz: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "3"]:
+    """Return the median per axis."""
+    # Sorting takes less time than `np.median` of few points, and no more of many.
+    ordered = np.sort(np.ascontiguousarray(xyz.T), axis=1)
+    middle = len(xyz) // 2
+    return (ordered[:, middle] + ordered[:, -1 - middle]) / 2

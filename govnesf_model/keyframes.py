@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-import torch
 from jaxtyping import Float, Float32, Int, UInt8
 from torch import Tensor
+
+from govnesf_model.feature_blocks import FeatureBlocks
+from govnesf_model.stereo import Surface
 
 ACCEPTED = "accepted"
 REASONS = (ACCEPTED, "static", "blurred", "too_soon", "known")
@@ -26,7 +28,8 @@ class MapConfig:
     max_keyframes: int = 64
     """Keyframes held at most; beyond it the one whose loss uncovers least is given up."""
     memory_mib: float = 2048.0
-    """Bound on keyframes, volume and points together, in MiB."""
+    """Bound on keyframes, volume and points together, in MiB. Of the volume, what the robot has
+    left behind waits on the disk, in a folder of its own among the temporary files."""
     min_translation: float = 0.10
     """A keyframe differs from the one before by this many metres, or by `min_rotation`."""
     min_rotation: float = 10.0
@@ -61,13 +64,11 @@ class MapConfig:
     related_views: int = 16
     """Keyframes that are looked at when points are fused: those that see most of them."""
     refresh_points: int = 12000
-    """Points whose features are fused anew per keyframe, beside those that are new."""
+    """Points whose features are fused anew per keyframe, beside those that are new; at most an
+    eighth of them have `views_per_point` already."""
     max_points: int = 400000
     """Surface points held at most, and no more than fill half of `memory_mib`; those seen least
     often go first."""
-    volume_extent: tuple[float, float, float] = (12.8, 12.8, 3.84)
-    """Largest size of the feature volume in metres; surface outside keeps its points, but the field
-    knows no density there."""
     median_of: int = 30
     """Images over which the usual sharpness is taken."""
 
@@ -89,6 +90,12 @@ class Keyframe:
         query_features: [Cf, h, w], the field's map for the fusion.
         source_size: width and height of the image before it was resized.
         name: of the frame that it came from.
+        match: float16 [m, h3, w3], what later keyframes are matched against, padded as the
+            encoder pads images; None without stereo.
+        surface_depth: float16 [1, h, w], z-depth of the surface that the view believes in, measured
+            at full resolution or from stereo at stride 4; 0 unknown. None without either.
+        surface_spread: float16 [1, h, w], its expected relative error.
+        sources: keyframes that its surface was matched against.
     """
 
     id: int
@@ -103,6 +110,10 @@ class Keyframe:
     query_features: Float[Tensor, "cf h w"]
     source_size: tuple[int, int]
     name: str = ""
+    match: Float[Tensor, "m h3 w3"] | None = None
+    surface_depth: Float[Tensor, "1 h2 w2"] | None = None
+    surface_spread: Float[Tensor, "1 h2 w2"] | None = None
+    sources: int = 0
 
     @property
     def height(self) -> int:
@@ -113,11 +124,26 @@ class Keyframe:
         return self.rgb.shape[1]
 
     @property
+    def surface(self) -> Surface | None:
+        """What the view believes to see."""
+        if self.surface_depth is None or self.surface_spread is None:
+            return None
+        return Surface(self.surface_depth, self.surface_spread)
+
+    @property
     def bytes(self) -> int:
         """Memory held by the keyframe."""
-        arrays = self.rgb.nbytes + (0 if self.depth is None else self.depth.nbytes)
-        tensors = (self.ov, self.volume_features, self.query_features)
-        return arrays + sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        held = self.rgb.nbytes + (0 if self.depth is None else self.depth.nbytes)
+        for tensor in (
+            self.ov,
+            self.volume_features,
+            self.query_features,
+            self.match,
+            self.surface_depth,
+            self.surface_spread,
+        ):
+            held += 0 if tensor is None else tensor.numel() * tensor.element_size()
+        return held
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +153,8 @@ class MapSnapshot:
     Attributes:
         xyz: [N, 3] surface points, metres, map frame.
         rgb: [N, 3] their colours.
-        features: float16 [N, D] fused open-vocabulary features, unit norm; zero where unseen.
+        features: float16 [N, D] fused open-vocabulary features, unit norm; zero where unseen. What
+            did not change since an earlier snapshot shares its memory.
         confidence: [N] in 0..1, how far the views that see the point agree and how many they are.
         stamp: of the newest keyframe inside, seconds.
         keyframes: newest last.
@@ -137,7 +164,7 @@ class MapSnapshot:
 
     xyz: Float32[np.ndarray, "n 3"]
     rgb: UInt8[np.ndarray, "n 3"]
-    features: Float[Tensor, "n d"]
+    features: FeatureBlocks
     confidence: Float32[np.ndarray, "n"]
     stamp: float
     keyframes: tuple[Keyframe, ...]
@@ -150,7 +177,7 @@ class MapSnapshot:
         return cls(
             xyz=np.zeros((0, 3), np.float32),
             rgb=np.zeros((0, 3), np.uint8),
-            features=torch.zeros(0, dim, dtype=torch.float16),
+            features=FeatureBlocks.empty(dim),
             confidence=np.zeros(0, np.float32),
             stamp=0.0,
             keyframes=(),
@@ -177,7 +204,8 @@ class KeyframeGate:
         """Return whether to take an image, and why not in one word.
 
         "static": hardly moved since the last keyframe; "known": another recent keyframe looks from
-        the same place; "too_soon": within the minimal interval; "blurred": less sharp than usual.
+        the same place; "too_soon": within the minimal interval and not far off; "blurred": less
+        sharp than usual.
 
         Args:
             T_world_camera: pose of the image.
@@ -190,16 +218,17 @@ class KeyframeGate:
         if len(poses) == 0:
             return True, ACCEPTED
         config = self.config
-        if 0 <= stamp - stamps[-1] < config.min_interval:
-            return False, "too_soon"
         meters, degrees = pose_difference(T_world_camera, poses)
+        far = meters[-1] > 4 * config.min_translation or degrees[-1] > 3 * config.min_rotation
+        # That far off within so short a time is another camera: it must not wait for its turn.
+        if 0 <= stamp - stamps[-1] < config.min_interval and not far:
+            return False, "too_soon"
         near = (meters < config.min_translation) & (degrees < config.min_rotation)
         if near[-1]:
             return False, "static"
         if (near & (np.abs(stamp - stamps) < config.revisit_after)).any():
             return False, "known"
         # A camera that shakes all the time must not stop the map: far enough off, blur is taken.
-        far = meters[-1] > 4 * config.min_translation or degrees[-1] > 3 * config.min_rotation
         if blurred and not far:
             return False, "blurred"
         return True, ACCEPTED

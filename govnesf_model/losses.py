@@ -63,20 +63,6 @@ def surface_loss(
     return _mean(-torch.log(hit + 1e-2), known if mask is None else known & mask)
 
 
-def guess_loss(guess: Float[Tensor, "v 2 h w"], depth: Float[Tensor, "v h w"]) -> Float[Tensor, ""]:
-    """Return the negative log likelihood of depth under the guessed log-depth and log-spread.
-
-    A Laplace distribution over the logarithm of depth; pixels of unknown depth (0) do not count.
-
-    Args:
-        guess: the two channels that `cost_volume.lift_depth` takes.
-        depth: true depth, scaled to the reference focal length.
-    """
-    spread = guess[:, 1].clamp(-3.5, 1.0)
-    off = (depth.clamp_min(1e-3).log() - guess[:, 0]).abs()
-    return _mean((off * torch.exp(-spread) + spread).flatten(), (depth > 0).flatten())
-
-
 def occupancy_loss(
     sigma: Float[Tensor, "n"],
     occupied: Bool[Tensor, "n"],

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Float32, Int, Int64, UInt8
 from torch import Tensor
 
 from govnesf_model.cameras import inside_image, pixel_grid, project, unproject
+from govnesf_model.feature_blocks import FeatureBlocks
 
 _OFFSET = 1 << 20  # voxel indices of +-31 km at 3 cm fit in 21 bits
 _MAX_WEIGHT = 30.0  # old observations fade, so that a point follows what changed
@@ -46,7 +47,7 @@ class SurfacePoints:
         self.confidence = np.zeros(0, np.float32)
         self.views = np.zeros(0, np.int16)  # that the feature was fused from
         # Rows that were merged but not yet fused are missing at the end of this table.
-        self.features = torch.zeros(0, dim, dtype=torch.float16, device=device)
+        self.features = FeatureBlocks.empty(dim, device)
         self._keys = np.zeros(0, np.int64)
         self._order = np.zeros(0, np.int64)  # sorts the keys
 
@@ -57,14 +58,14 @@ class SurfacePoints:
     def row_bytes(self) -> int:
         """Memory of one point; nearly all of it is the feature."""
         position_to_order = 4 * (3 + 3 + 1 + 1 + 1) + 2 + 8 + 8
-        return position_to_order + self.features.shape[1] * self.features.element_size()
+        return position_to_order + self.features.row_bytes
 
     @property
     def bytes(self) -> int:
         """Memory held by the points."""
         arrays = (self.xyz, self.rgb, self.weight, self.misses, self.confidence, self.views)
         held = sum(array.nbytes for array in (*arrays, self._keys, self._order))
-        return held + self.features.numel() * self.features.element_size()
+        return held + self.features.bytes
 
     def merge(
         self, xyz: Float32[np.ndarray, "m 3"], rgb: Float32[np.ndarray, "m 3"]
@@ -78,12 +79,8 @@ class SurfacePoints:
         Returns:
             The rows of the voxels that were hit and which of them are new.
         """
-        keys, inverse = np.unique(voxel_keys(xyz, self.voxel_size), return_inverse=True)
-        inverse = inverse.reshape(-1)
-        hits = np.bincount(inverse, minlength=len(keys)).astype(np.float32)
-        mean_xyz = _means(xyz, inverse, hits)
-        mean_rgb = _means(rgb, inverse, hits)
-        rows = self._find(keys)
+        keys, mean_xyz, mean_rgb, _ = one_per_voxel(xyz, rgb, self.voxel_size)
+        rows = self.find(keys)
         fresh = rows < 0
         old = rows[~fresh]
         # One image is one observation, however many of its pixels fall into the voxel.
@@ -106,30 +103,31 @@ class SurfacePoints:
         Returns:
             For each old row its new one, -1 where nothing is any more; and how many voxels are new.
         """
-        keys, inverse = np.unique(voxel_keys(xyz, self.voxel_size), return_inverse=True)
-        inverse = inverse.reshape(-1)
-        hits = np.bincount(inverse, minlength=len(keys)).astype(np.float32)
-        old = self._find(keys)
-        stays = np.flatnonzero(old >= 0)
-        new_row = np.full(len(self), -1, np.int64)
-        new_row[old[stays]] = stays
-        features = self.features.new_zeros(len(keys), self.features.shape[1])
-        fused = stays[old[stays] < len(self.features)]
-        device = self.features.device
-        features[torch.from_numpy(fused).to(device)] = self.features[
-            torch.from_numpy(old[fused]).to(device)
-        ]
-        self.features = features
-        for name in ("confidence", "views"):
-            before = getattr(self, name)
-            after = np.zeros(len(keys), before.dtype)
-            after[stays] = before[old[stays]]
-            setattr(self, name, after)
-        self.xyz, self.rgb = _means(xyz, inverse, hits), _means(rgb, inverse, hits)
-        self.weight = np.minimum(hits, _MAX_WEIGHT)
-        self.misses = np.zeros(len(keys), np.float32)
-        self._keys, self._order = keys, np.arange(len(keys))
-        return new_row, len(keys) - len(stays)
+        keys, mean_xyz, mean_rgb, hits = one_per_voxel(xyz, rgb, self.voxel_size)
+        old = self.find(keys)
+        stays = old >= 0
+        kept = np.zeros(len(self), bool)
+        kept[old[stays]] = True
+        new_row = self.keep(kept)
+        # What stays keeps its order, so that its features stay where they are.
+        rows = np.concatenate([new_row[old[stays]], len(self) + np.arange((~stays).sum())])
+        seen = np.concatenate([np.flatnonzero(stays), np.flatnonzero(~stays)])
+        self._append(keys[~stays], mean_xyz[~stays], mean_rgb[~stays])
+        self.xyz, self.rgb = np.empty_like(self.xyz), np.empty_like(self.rgb)
+        self.weight = np.empty_like(self.weight)
+        self.xyz[rows], self.rgb[rows] = mean_xyz[seen], mean_rgb[seen]
+        self.weight[rows] = np.minimum(hits[seen], _MAX_WEIGHT)
+        self.misses = np.zeros(len(self), np.float32)
+        self.features = self.features.lengthened(len(self))
+        return new_row, int((~stays).sum())
+
+    def find(self, keys: Int64[np.ndarray, "m"]) -> Int64[np.ndarray, "m"]:
+        """Return the rows of voxels by their `voxel_keys`, -1 where no point is."""
+        if len(self) == 0:
+            return np.full(len(keys), -1, np.int64)
+        ordered = self._keys[self._order]
+        at = np.searchsorted(ordered, keys).clip(max=len(ordered) - 1)
+        return np.where(ordered[at] == keys, self._order[at], -1)
 
     def miss(self, rows: Int64[np.ndarray, "m"]) -> None:
         """Count for each row that a view looked through it."""
@@ -145,9 +143,8 @@ class SurfacePoints:
         new_row = np.where(kept, np.cumsum(kept) - 1, -1)
         for name in ("xyz", "rgb", "weight", "misses", "confidence", "views", "_keys"):
             setattr(self, name, getattr(self, name)[kept])
-        fused = np.flatnonzero(kept[: len(self.features)])
-        self.features = self.features[torch.from_numpy(fused).to(self.features.device)]
-        self._order = np.argsort(self._keys)
+        self.features = self.features.keep(kept[: len(self.features)])
+        self._order = new_row[self._order[kept[self._order]]]
         return new_row
 
     def set_features(
@@ -158,25 +155,18 @@ class SurfacePoints:
         views: Int[np.ndarray, "m"],
     ) -> None:
         """Replace the fused features of rows; new points that are not among them get zeros."""
-        old = self.features
-        self.features = old.new_empty(len(self), old.shape[1])
-        self.features[: len(old)] = old
-        self.features[len(old) :] = 0
-        self.features[torch.from_numpy(rows).to(self.features.device)] = features.half()
+        self.features = self.features.lengthened(len(self)).with_rows(rows, features)
         self.confidence = self.confidence.copy()
         self.confidence[rows] = confidence
         self.views = self.views.copy()
         self.views[rows] = views.astype(np.int16)
 
-    def _find(self, keys: np.ndarray) -> np.ndarray:
-        if len(self) == 0:
-            return np.full(len(keys), -1, np.int64)
-        ordered = self._keys[self._order]
-        at = np.searchsorted(ordered, keys).clip(max=len(ordered) - 1)
-        return np.where(ordered[at] == keys, self._order[at], -1)
-
     def _append(self, keys: np.ndarray, xyz: np.ndarray, rgb: np.ndarray) -> None:
+        """Add points with ascending keys, none of which is there."""
         count = len(keys)
+        # Merged into the sorted ones: sorting all anew would cost more than all the rest.
+        at = np.searchsorted(self._keys[self._order], keys)
+        self._order = np.insert(self._order, at, len(self) + np.arange(count))
         self.xyz = np.concatenate([self.xyz, xyz])
         self.rgb = np.concatenate([self.rgb, rgb])
         self.weight = np.concatenate([self.weight, np.ones(count, np.float32)])
@@ -184,13 +174,32 @@ class SurfacePoints:
         self.confidence = np.concatenate([self.confidence, np.zeros(count, np.float32)])
         self.views = np.concatenate([self.views, np.zeros(count, np.int16)])
         self._keys = np.concatenate([self._keys, keys])
-        self._order = np.argsort(self._keys, kind="stable")
 
 
 def voxel_keys(xyz: Float[np.ndarray, "n 3"], voxel_size: float) -> Int64[np.ndarray, "n"]:
     """Return one number per point that is equal exactly for points of one voxel."""
     index = np.floor(xyz / voxel_size).astype(np.int64) + _OFFSET
     return (index[:, 0] << 42) | (index[:, 1] << 21) | index[:, 2]
+
+
+def one_per_voxel(
+    xyz: Float32[np.ndarray, "m 3"], rgb: Float32[np.ndarray, "m 3"], voxel_size: float
+) -> tuple[
+    Int64[np.ndarray, "v"],
+    Float32[np.ndarray, "v 3"],
+    Float32[np.ndarray, "v 3"],
+    Float32[np.ndarray, "v"],
+]:
+    """Return the keys of voxels, ascending, mean position and colour, and how many fell in."""
+    keys, voxel = np.unique(voxel_keys(xyz, voxel_size), return_inverse=True)
+    voxel = voxel.reshape(-1)
+    hits = np.bincount(voxel, minlength=len(keys)).astype(np.float32)
+
+    def means(values: np.ndarray) -> np.ndarray:
+        sums = [np.bincount(voxel, values[:, axis], minlength=len(keys)) for axis in range(3)]
+        return (np.stack(sums, axis=1) / hits[:, None]).astype(np.float32)
+
+    return keys, means(xyz), means(rgb), hits
 
 
 def points_from_depth(
@@ -262,7 +271,7 @@ def rows_seen(
     uv, z = uv[rows].numpy(), z[rows].numpy()
     nothing = np.zeros(0, np.int64)
     if depth is None:
-        depth = _z_buffer(uv, z, width, height)
+        depth = z_buffer(uv, z, width, height)
     scale = np.array([depth.shape[1] / width, depth.shape[0] / height], np.float32)
     at = np.rint((uv + 0.5) * scale - 0.5).astype(np.int64)
     at = at.clip(0, [depth.shape[1] - 1, depth.shape[0] - 1])
@@ -280,15 +289,24 @@ def depth_grid(height: int, width: int, step: int) -> Float[Tensor, "h w 2"]:
     return pixel_grid(height, width)[step // 2 :: step, step // 2 :: step]
 
 
-def _z_buffer(uv: np.ndarray, z: np.ndarray, width: int, height: int, cell: int = 4) -> np.ndarray:
+def z_buffer(
+    uv: Float32[np.ndarray, "n 2"],
+    z: Float32[np.ndarray, "n"],
+    width: int,
+    height: int,
+    cell: int = 4,
+) -> Float32[np.ndarray, "h w"]:
+    """Return the nearest depth in each cell of an image, 0 where no point falls.
+
+    Args:
+        uv: image positions inside the image.
+        z: depth of the points, metres.
+        width, height: of the image.
+        cell: pixels per cell along both axes.
+    """
     columns, lines = -(-width // cell), -(-height // cell)
     at = np.clip((uv + 0.5) // cell, 0, [columns - 1, lines - 1]).astype(np.int64)
     buffer = np.full(lines * columns, np.inf, np.float32)
     np.minimum.at(buffer, at[:, 1] * columns + at[:, 0], z)
     buffer[~np.isfinite(buffer)] = 0.0
     return buffer.reshape(lines, columns)
-
-
-def _means(values: np.ndarray, group: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    sums = [np.bincount(group, weights=values[:, i], minlength=len(counts)) for i in range(3)]
-    return (np.stack(sums, axis=1) / counts[:, None]).astype(np.float32)

@@ -1,10 +1,12 @@
-"""From frames to keyframes, and from keyframes to the views that the field blends.
+"""From frames to keyframes, and from keyframes to the features of points.
 
 keyframe = encode_frame(field, vlm, frame, config, number=0)      # the only place with encoders
-views = stack_views((keyframe, ...), device)
+views = ViewStack(device).of((keyframe, ...))                     # see view_stack.py
 features, confidence, count = fuse_points(field, points, views, volume, k=8, tolerance=0.05)
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from time import perf_counter
 
 import cv2
@@ -15,8 +17,11 @@ from jaxtyping import Float, Float32, UInt8
 from govnesf_model.blending import Views, blend_semantic
 from govnesf_model.cameras import scale_intrinsics
 from govnesf_model.data.posed_scene import Frame
+from govnesf_model.evidence import measured_surface
 from govnesf_model.field import GovNesf, VolumeField
 from govnesf_model.keyframes import Keyframe, MapConfig
+from govnesf_model.stereo import Surface, choose_sources
+from govnesf_model.surfaces import ENOUGH, SOURCES, describe_view, matched_surface
 from govnesf_model.vlm.base import DenseEncoder
 
 
@@ -28,6 +33,7 @@ def encode_frame(
     number: int,
     clock: "StageClock | None" = None,
     ov: Float[torch.Tensor, "hs ws d"] | None = None,
+    others: Sequence[Keyframe] | None = None,
 ) -> Keyframe:
     """Resize a frame and run both image encoders on it.
 
@@ -38,6 +44,8 @@ def encode_frame(
         number: the keyframe's id.
         clock: takes the seconds of both encoders.
         ov: the encoder's map of the frame where it is known already.
+        others: keyframes that depth is matched against where none was measured; None leaves the
+            surface to `with_surface`.
 
     Raises:
         ValueError: the frame's arrays do not fit together.
@@ -48,9 +56,8 @@ def encode_frame(
     if ov is None:
         ov = vlm.encode_images(image)[0].permute(1, 2, 0).to(torch.float16).contiguous()
     clock.lap("encode")
-    maps = field.encode_images(image)
-    clock.lap("field")
-    return Keyframe(
+    levels = field.encoder.backbone(image)
+    keyframe = Keyframe(
         id=number,
         stamp=float(frame.index) if frame.stamp is None else float(frame.stamp),
         rgb=rgb,
@@ -59,10 +66,120 @@ def encode_frame(
         depth=depth if config.use_depth else None,
         ov=ov.to(field.device),
         ov_stride=vlm.stride,
-        volume_features=maps.volume[0],
-        query_features=maps.query[0],
         source_size=(frame.rgb.shape[1], frame.rgb.shape[0]),
         name=frame.name,
+        **field_maps(field, image, levels),
+    )
+    if others is not None:
+        keyframe = with_surface(field, keyframe, others, levels)
+    clock.lap("field")
+    return keyframe
+
+
+def field_maps(
+    field: GovNesf,
+    image: Float[torch.Tensor, "1 3 H W"],
+    levels: list[Float[torch.Tensor, "1 _ _ _"]] | None = None,
+) -> dict[str, torch.Tensor | None]:
+    """Return the fields of a keyframe that a field computes from its image alone.
+
+    Args:
+        field: the network.
+        image: colours in 0..1.
+        levels: the backbone's maps of it where they are known.
+    """
+    levels = field.encoder.backbone(image) if levels is None else levels
+    maps = field.encoder.decode(image, levels)
+    match = None
+    if field.stereo is not None:
+        match = describe_view(field, image, levels)[1][0].half()
+    return {
+        "volume_features": maps.volume[0],
+        "query_features": maps.query[0],
+        "match": match,
+    }
+
+
+def with_surface(
+    field: GovNesf,
+    keyframe: Keyframe,
+    others: Sequence[Keyframe],
+    levels: list[Float[torch.Tensor, "1 _ _ _"]] | None = None,
+) -> Keyframe:
+    """Return the keyframe with the surface that it believes in.
+
+    Args:
+        field: the network.
+        keyframe: with depth, or else with `match`.
+        others: keyframes of the same size, to match it against.
+        levels: the backbone's maps of its image where they are known.
+    """
+    if not field.config.evidence_split:
+        return keyframe
+    sources: list[Keyframe] = []
+    if keyframe.depth is not None:
+        surface = measured_surface(torch.from_numpy(keyframe.depth).to(field.device)[None])
+    elif field.stereo is None:
+        return keyframe
+    else:
+        sources = sources_of(keyframe, others)
+        surface = _matched(field, keyframe, sources, levels)
+    return replace(
+        keyframe,
+        surface_depth=surface.depth.half(),
+        surface_spread=surface.spread.half(),
+        sources=len(sources),
+    )
+
+
+def sources_of(keyframe: Keyframe, others: Sequence[Keyframe]) -> list[Keyframe]:
+    """Return the keyframes that tell most about the depth of one, see `choose_sources`."""
+    comparable = [k for k in others if k.match is not None and k.rgb.shape == keyframe.rgb.shape]
+    K = torch.from_numpy(np.stack([k.K for k in (keyframe, *comparable)]))
+    poses = torch.from_numpy(np.stack([k.T_world_camera for k in (keyframe, *comparable)]))
+    near = choose_sources(poses, K, keyframe.width, keyframe.height, 0, SOURCES)
+    return [comparable[row - 1] for row in near]
+
+
+def matched_again(field: GovNesf, keyframes: Sequence[Keyframe]) -> list[tuple[Keyframe, Keyframe]]:
+    """Return the newest keyframe that had too few to be matched against and has more by now.
+
+    The first views of a place have nothing to be matched against.
+
+    Returns:
+        At most one pair: the keyframe as it is and as it should be.
+    """
+    for keyframe in reversed(keyframes[:-1]):
+        lacking = keyframe.depth is None and keyframe.sources < ENOUGH
+        if (
+            lacking
+            and keyframe.surface is not None
+            and len(sources_of(keyframe, keyframes)) > keyframe.sources
+        ):
+            return [(keyframe, with_surface(field, keyframe, keyframes))]
+    return []
+
+
+def _matched(
+    field: GovNesf,
+    keyframe: Keyframe,
+    sources: Sequence[Keyframe],
+    levels: list[Float[torch.Tensor, "1 _ _ _"]] | None,
+) -> Surface:
+    everyone = [keyframe, *sources]
+    image = torch.from_numpy(keyframe.rgb).to(field.device).permute(2, 0, 1).unsqueeze(0) / 255.0
+    levels = field.encoder.backbone(image) if levels is None else levels
+    detail, _ = describe_view(field, image, levels)
+    return matched_surface(
+        field,
+        levels,
+        detail,
+        torch.stack([k.match for k in everyone]).float(),
+        torch.from_numpy(np.stack([k.K for k in everyone])).to(field.device),
+        torch.from_numpy(np.stack([k.T_world_camera for k in everyone])).to(field.device),
+        (keyframe.width, keyframe.height),
+        0,
+        list(range(1, len(everyone))),
     )
 
 
@@ -97,27 +214,6 @@ def fuse_points(
     return unit, confidence, count
 
 
-def stack_views(keyframes: tuple[Keyframe, ...], device: torch.device) -> Views:
-    """Return keyframes as the reference views of the field.
-
-    Depth is there when at least one keyframe has it; the others then hold 0, unknown.
-    """
-    depth = None
-    if any(keyframe.depth is not None for keyframe in keyframes):
-        empty = np.zeros((keyframes[0].height, keyframes[0].width), np.float32)
-        depth = _stack([empty if k.depth is None else k.depth for k in keyframes], device)
-    rgb = _stack([keyframe.rgb for keyframe in keyframes], device)
-    return Views(
-        rgb=rgb.permute(0, 3, 1, 2) / 255.0,
-        query=torch.stack([keyframe.query_features for keyframe in keyframes]),
-        K=_stack([keyframe.K for keyframe in keyframes], device),
-        T_world_camera=_stack([keyframe.T_world_camera for keyframe in keyframes], device),
-        depth=depth,
-        ov=torch.stack([keyframe.ov for keyframe in keyframes]),
-        ov_stride=keyframes[0].ov_stride,
-    )
-
-
 def working_image(
     frame: Frame, width: int
 ) -> tuple[
@@ -149,10 +245,6 @@ def working_image(
             depth = cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         depth = np.nan_to_num(depth, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
     return np.ascontiguousarray(rgb), K.numpy().astype(np.float32), depth
-
-
-def _stack(arrays: list[np.ndarray], device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(np.stack(arrays)).to(device)
 
 
 class StageClock:

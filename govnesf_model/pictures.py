@@ -4,6 +4,7 @@ sheet = contact_sheet(frames_and_masks, xyz, rgb, label, instances, names, notes
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -12,9 +13,10 @@ from jaxtyping import Float, Integer, UInt8
 from govnesf_model.instances import Instance
 from govnesf_model.palette import label_colors, legend, overlay, text_line
 
+CEILING = 1.9  # metres above the floor from which on a cloud is cut, so that one can look in
 _DARK = 28  # grey of the background
 # Corners of a box differ in one bit along an edge.
-_EDGES = [(a, a | bit) for bit in (1, 2, 4) for a in range(8) if not a & bit]
+BOX_EDGES = [(a, a | bit) for bit in (1, 2, 4) for a in range(8) if not a & bit]
 
 
 def contact_sheet(
@@ -63,6 +65,68 @@ def contact_sheet(
     return np.concatenate([part[:, :full] for part in parts])
 
 
+@dataclass(frozen=True)
+class CloudView:
+    """A parallel projection of the world into a picture.
+
+    Attributes:
+        turn: [3, 3] world to view: x right, y down, z away from the eye.
+        scale: pixels per metre.
+        offset: [2] pixel of the world's origin.
+        width, height: of the picture.
+    """
+
+    turn: Float[np.ndarray, "3 3"]
+    scale: float
+    offset: Float[np.ndarray, "2"]
+    width: int
+    height: int
+
+    @classmethod
+    def fitting(
+        cls,
+        xyz: Float[np.ndarray, "n 3"],
+        width: int,
+        height: int,
+        elevation: float,
+        azimuth: float = -60.0,
+        also: Float[np.ndarray, "m 3"] | None = None,
+    ) -> "CloudView":
+        """Return the view that shows a cloud without its outermost stray points.
+
+        Args:
+            xyz: metres, z up; at least one point.
+            width, height: of the picture.
+            elevation: of the eye above the horizon, degrees; 90 looks straight down, y up.
+            azimuth: from where the eye looks, degrees; not used from straight above.
+            also: points that are shown whatever the cloud is.
+        """
+        turn = _view_rotation(elevation, 0.0 if elevation >= 89 else azimuth)
+        low, high = np.percentile((xyz @ turn.T)[:, :2], (0.5, 99.5), axis=0)
+        if also is not None and len(also):
+            more = (also @ turn.T)[:, :2]
+            low, high = np.minimum(low, more.min(axis=0)), np.maximum(high, more.max(axis=0))
+        scale = 0.92 * min(width / max(high[0] - low[0], 0.1), height / max(high[1] - low[1], 0.1))
+        offset = np.array([width, height]) / 2 - (low + high) / 2 * scale
+        return cls(turn, float(scale), offset, width, height)
+
+    def project(self, xyz: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+        """Return pixels (u, v) and the distance from the eye in metres, of any origin."""
+        seen = xyz @ self.turn.T
+        return np.concatenate([seen[:, :2] * self.scale + self.offset, seen[:, 2:]], axis=1)
+
+
+def paint_cloud(
+    canvas: UInt8[np.ndarray, "h w 3"],
+    view: CloudView,
+    xyz: Float[np.ndarray, "n 3"],
+    colors: UInt8[np.ndarray, "n 3"],
+) -> None:
+    """Paint points into a picture of the view's size, the nearest on top."""
+    at = view.project(xyz)
+    _splat(canvas, at[:, :2], at[:, 2], colors, radius=0.022 * view.scale)
+
+
 def tint(
     rgb: UInt8[np.ndarray, "n 3"], label: Integer[np.ndarray, "n"], strength: float = 0.75
 ) -> UInt8[np.ndarray, "n 3"]:
@@ -100,19 +164,15 @@ def draw_cloud(
         text_line(canvas, "the map is empty", (width // 2 - 50, height // 2))
         return canvas
     xyz, colors = without_ceiling(xyz, colors)
-    turn = _view_rotation(elevation, 0.0 if elevation >= 89 else azimuth)
-    seen = xyz @ turn.T  # x right, y down, z away from the eye
-    low, high = np.percentile(seen[:, :2], (0.5, 99.5), axis=0)
-    scale = 0.92 * min(width / max(high[0] - low[0], 0.1), height / max(high[1] - low[1], 0.1))
-    offset = np.array([width, height]) / 2 - (low + high) / 2 * scale
-    _splat(canvas, seen[:, :2] * scale + offset, seen[:, 2], colors, radius=0.022 * scale)
+    view = CloudView.fitting(xyz, width, height, elevation, azimuth)
+    paint_cloud(canvas, view, xyz, colors)
     palette = label_colors(len(names))
     tags = []
     for number, found in enumerate(instances, start=1):
         color = tuple(int(c) for c in palette[number])
         for instance in found:
-            corners = (instance.corners() @ turn.T)[:, :2] * scale + offset
-            for a, b in _EDGES:
+            corners = view.project(instance.corners())[:, :2]
+            for a, b in BOX_EDGES:
                 _line(canvas, corners[a], corners[b], color)
             if instance is found[0]:
                 anchor = corners[corners[:, 1].argmin()].astype(int)
@@ -124,7 +184,7 @@ def draw_cloud(
 
 
 def without_ceiling(
-    xyz: Float[np.ndarray, "n 3"], colors: UInt8[np.ndarray, "n 3"], height: float = 1.9
+    xyz: Float[np.ndarray, "n 3"], colors: UInt8[np.ndarray, "n 3"], height: float = CEILING
 ) -> tuple[Float[np.ndarray, "m 3"], UInt8[np.ndarray, "m 3"]]:
     """Return the points up to a height in metres above the lowest, so that one can look in."""
     floor = np.percentile(xyz[:, 2], 1)

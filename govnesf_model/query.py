@@ -9,7 +9,7 @@ Nothing here touches the map: a snapshot is all that a query reads.
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
@@ -17,7 +17,8 @@ from jaxtyping import Float, Float32, Int, UInt32
 from torch import Tensor
 
 from govnesf_model.contrast_totals import ContrastTotals
-from govnesf_model.instances import Instance, find_instances
+from govnesf_model.feature_blocks import PerBlock
+from govnesf_model.instances import Instance, instances_of_labels
 from govnesf_model.keyframes import MapSnapshot
 from govnesf_model.segmentation import best_texts
 from govnesf_model.vlm.base import DenseEncoder, coverage_warning
@@ -122,15 +123,18 @@ def answer(
     """
     start = perf_counter()
     table = encode_query(vlm, query)
+    if totals is not None and totals.version != snapshot.version:
+        totals = None
     warnings = tuple(filter(None, map(coverage_warning, vlm.coverage(table.texts))))
     index, score, peak = score_snapshot(snapshot, table, totals)
     relevancy = score.cpu().numpy()
     label = np.where(relevancy >= table.min_score, index.cpu().numpy() + 1, 0).astype(np.uint32)
     label[relevancy <= 0] = 0
-    limit = query.max_instances or DEFAULT_INSTANCES
-    instances = tuple(
-        _instances_of(number, label, relevancy, snapshot, limit)
-        for number in range(1, len(table.texts) + 1)
+    instances = instances_of_labels(
+        *(snapshot.xyz, relevancy, label, len(table.texts)),
+        max_instances=query.max_instances or DEFAULT_INSTANCES,
+        voxel_size=snapshot.voxel_size,
+        lattice=None if totals is None else totals.lattice,
     )
     best = tuple(peak.tolist())
     lines = [
@@ -142,7 +146,7 @@ def answer(
     return QueryAnswer(
         texts=table.texts,
         found=tuple(bool(found) for found in instances),
-        instances=instances,
+        instances=tuple(map(tuple, instances)),
         best=best,
         label=label,
         relevancy=relevancy,
@@ -179,15 +183,20 @@ def encode_query(vlm: DenseEncoder, query: Query) -> TextTable:
 
 
 def score_snapshot(
-    snapshot: MapSnapshot, table: TextTable, totals: ContrastTotals | None = None
+    snapshot: MapSnapshot,
+    table: TextTable,
+    totals: ContrastTotals | None = None,
+    kept: PerBlock | None = None,
 ) -> tuple[Int[Tensor, "n"], Float[Tensor, "n"], Float[Tensor, "t"]]:
     """Return the best text of each point, its probability, and the peak of each text.
 
-    With the totals of this snapshot it is quicker; those of another are not used.
+    With the totals of this snapshot it is quicker; those of another are not used. With `kept`,
+    which belongs to one table of words, only what changed since the last snapshot is scored.
     """
     if totals is not None and totals.version == snapshot.version:
         return totals.best_texts(
-            snapshot.features, table.text_features, table.contrast, table.contrast_features
+            *(snapshot.features, table.text_features, table.contrast, table.contrast_features),
+            kept=kept,
         )
     return best_texts(
         snapshot.features, table.text_features, table.contrast_features, table.logit_scale
@@ -208,20 +217,6 @@ def clean_texts(texts: Sequence[str], what: str = "text") -> tuple[str, ...]:
     if len(texts) > MAX_TEXTS:
         raise QueryError(f"{len(texts)} {what}s were given, at most {MAX_TEXTS} are possible")
     return tuple(dict.fromkeys(_clean(text, number, what) for number, text in enumerate(texts)))
-
-
-def _instances_of(
-    number: int, label: np.ndarray, relevancy: np.ndarray, snapshot: MapSnapshot, limit: int
-) -> tuple[Instance, ...]:
-    rows = np.flatnonzero(label == number)
-    found = find_instances(
-        snapshot.xyz[rows],
-        relevancy[rows],
-        min_score=0.0,
-        max_instances=limit,
-        voxel_size=snapshot.voxel_size,
-    )
-    return tuple(replace(instance, indices=rows[instance.indices]) for instance in found)
 
 
 def _clean(text: str, number: int, what: str) -> str:

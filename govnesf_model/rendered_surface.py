@@ -5,6 +5,8 @@ with every new keyframe the ones that were rendered longest ago are rendered aga
 are taken anew from all.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float32
 
@@ -26,6 +28,7 @@ class RenderedSurface:
         self._depth: dict[int, np.ndarray] = {}  # in the order in which they were rendered
         self._cloud: dict[int, Cloud] = {}
         self._frozen: Cloud = (np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32))
+        self._frozen_of = np.zeros(0, np.int64)  # the keyframe that each of them was rendered for
 
     def applies(self, keyframes: tuple[Keyframe, ...]) -> bool:
         """Tell whether the map has no depth at all; measured depth is never replaced."""
@@ -61,5 +64,22 @@ class RenderedSurface:
         if cloud is None:
             return
         xyz, rgb = (np.concatenate(pair) for pair in zip(self._frozen, cloud, strict=True))
+        of = np.concatenate([self._frozen_of, np.full(len(cloud[0]), number, np.int64)])
         kept = np.unique(voxel_keys(xyz, self._config.voxel_size), return_index=True)[1]
-        self._frozen = (xyz[kept], rgb[kept])
+        self._frozen, self._frozen_of = (xyz[kept], rgb[kept]), of[kept]
+
+    def moved(self, move: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> "RenderedSurface":
+        """Return the surface with its points moved; depth is relative to its camera and stays.
+
+        Args:
+            move: returns points [n, 3] moved, each with the keyframe of its id [n].
+        """
+        other = RenderedSurface(self._config)
+        other._depth = dict(self._depth)
+        other._cloud = {
+            number: (move(xyz, np.full(len(xyz), number, np.int64)), rgb)
+            for number, (xyz, rgb) in self._cloud.items()
+        }
+        other._frozen = (move(self._frozen[0], self._frozen_of), self._frozen[1])
+        other._frozen_of = self._frozen_of
+        return other

@@ -10,15 +10,26 @@ Give `exact=True` for the plain form: all samples, all views.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from .blending import Views, blend_color, blend_semantic, project_text
 from .cameras import Camera
-from .cost_volume import VolumeGrid
+from .exposure import expected_exposure
 from .field import GovNesf, VolumeField
+from .ray_samples import (
+    clip_to_grid,
+    heavy_samples,
+    merge_samples,
+    place_samples,
+    ray_weights,
+    refine_samples,
+    sample_distances,
+)
 
 NEAR, FAR = 0.2, 8.0  # metres of z-depth, for images
+LOST = 0.01  # of a ray's weight: if views see less of it, its colour is anybody's guess
+BACKGROUND_WEIGHT = 0.01  # of a ray that is left at the end of the grid, to be looked up there
 
 
 @dataclass
@@ -26,7 +37,9 @@ class RayResult:
     """What rays see.
 
     Attributes:
-        color: rendered colour, black where nothing is hit.
+        color: rendered colour, exposure evened out where the views' `gain` says how; where no view
+            sees what is hit, the mean colour of all views, and black where nothing is hit and the
+            configuration knows no background.
         depth: mean distance along `directions`: z-depth in metres for directions of unit z.
             0 where nothing is hit.
         opacity: sum of the weights, 0..1.
@@ -48,7 +61,8 @@ class RayResult:
 
 @dataclass
 class RenderedImage:
-    """A rendered view; fields as in `RayResult`, on the pixel grid."""
+    """A rendered view; fields as in `RayResult`, on the pixel grid, the colour as the cameras
+    around it would have exposed it."""
 
     color: Float[Tensor, "H W 3"]
     depth: Float[Tensor, "H W"]
@@ -90,29 +104,13 @@ def render_rays(
         generator: jitters the samples in their bins (training); without it they lie in the middle.
     """
     config = field.config
-    samples = config.samples_per_ray if samples is None else samples
-    start, end = clip_to_grid(volume.grid, origins, directions, near, far)
-    t = place_samples(start, end, samples, generator)
-    delta = sample_distances(t, end, directions)
-    points = origins.unsqueeze(1) + directions.unsqueeze(1) * t.unsqueeze(-1)  # [r, s, 3]
-    sigma = field.density(points.reshape(-1, 3), volume).view_as(t)
-    weights = ray_weights(sigma, delta)
-    opacity = weights.sum(dim=1)
-    depth = (weights * t).sum(dim=1) / opacity.clamp_min(1e-6)
-
-    if exact:
-        kept = torch.ones_like(weights, dtype=torch.bool)
-        k = 0
-    else:
-        kept = heavy_samples(weights, config.min_sample_weight, config.max_samples_kept)
-    ray, sample = kept.nonzero(as_tuple=True)  # ray ascends
-    ray_count = len(origins)
+    found = find_samples(field, volume, origins, directions, near, far, samples, exact, generator)
+    k = 0 if exact else k
+    ray, at, weight, ray_count = found.ray, found.at, found.weight, len(origins)
     color = origins.new_zeros(ray_count, 3)
     ov = scores = None
-    # What was left out takes the colour of what was kept, instead of turning black.
-    share = opacity / (weights * kept).sum(dim=1).clamp_min(1e-6)
-    weight = weights[ray, sample] * share[ray]
-    at = points[ray, sample]
+    whole = (found.depth, found.opacity)
+    steps = (found.weights, found.t, found.delta)
     if not config.use_mjf:
         regressed, feature = field.distill(at, views, volume, k, masking)
         color = color.index_add(0, ray, regressed * weight.unsqueeze(-1))
@@ -121,12 +119,15 @@ def render_rays(
             ov = feature.new_zeros(ray_count, feature.shape[1]).index_add(
                 0, ray, feature * weight.detach().unsqueeze(-1)
             )
-        return RayResult(color, depth, opacity, ov, None, weights, t, delta)
+        return RayResult(color, *whole, ov, None, *steps)
 
     blend = field.blend(at, views, volume, k, directions[ray] if want_color else None, masking)
     if want_color:
         seen = blend_color(blend, at, views)
         color = color.index_add(0, ray, seen * weight.unsqueeze(-1))
+        if config.background:
+            known = weight * blend.valid.any(dim=1)
+            color = _filled(color, ray, weight, known, views)
     if want_ov or text_scores is not None:
         present, number = torch.unique_consecutive(ray, return_inverse=True)
         detached = weight.detach()  # section 3.4
@@ -137,7 +138,7 @@ def render_rays(
 
         ov = accumulate(None) if want_ov else None
         scores = accumulate(text_scores) if text_scores is not None else None
-    return RayResult(color, depth, opacity, ov, scores, weights, t, delta)
+    return RayResult(color, *whole, ov, scores, *steps)
 
 
 @torch.no_grad()
@@ -155,7 +156,7 @@ def render_image(
     want_ov: bool = False,
     masking: str = "none",
     exact: bool = False,
-    chunk: int = 1024,  # bigger tensors would be handed back to the system each time
+    chunk: int = 2048,  # bigger tensors would be handed back to the system each time
 ) -> RenderedImage:
     """Render a whole view; arguments as in `render_rays`, `chunk` rays at a time.
 
@@ -192,63 +193,138 @@ def render_image(
             return None
         return torch.cat(pieces).reshape(camera.height, camera.width, *pieces[0].shape[1:])
 
+    color, factors = whole("color"), expected_exposure(views, camera.T_world_camera)
     return RenderedImage(
-        whole("color"), whole("depth"), whole("opacity"), whole("ov"), whole("scores")
+        color if factors is None else color * factors,
+        whole("depth"),
+        whole("opacity"),
+        whole("ov"),
+        whole("scores"),
     )
 
 
-def clip_to_grid(
-    grid: VolumeGrid,
+def _filled(
+    color: Float[Tensor, "r 3"],
+    ray: Int[Tensor, "n"],
+    weight: Float[Tensor, "n"],
+    known: Float[Tensor, "n"],
+    views: Views,
+) -> Float[Tensor, "r 3"]:
+    """Let what no view sees take the colour of the rest of its ray, else the views' mean colour."""
+    none = color.new_zeros(len(color))
+    total, seen = none.index_add(0, ray, weight), none.index_add(0, ray, known)
+    lost = (seen < LOST * total).unsqueeze(-1)
+    whole = color * (total / seen.clamp_min(1e-6)).unsqueeze(-1)
+    return torch.where(lost, views.mean_color * total.unsqueeze(-1), whole)
+
+
+@dataclass
+class RaySamples:
+    """Where rays meet something, found by density alone.
+
+    Attributes:
+        ray: of each position that is to be looked up in the views, ascending.
+        at: those positions, world.
+        weight: what each of them counts for on its ray.
+        depth, opacity, weights, t, delta: as in `RayResult`.
+    """
+
+    ray: Int[Tensor, "n"]
+    at: Float[Tensor, "n 3"]
+    weight: Float[Tensor, "n"]
+    depth: Float[Tensor, "r"]
+    opacity: Float[Tensor, "r"]
+    weights: Float[Tensor, "r s"]
+    t: Float[Tensor, "r s"]
+    delta: Float[Tensor, "r s"]
+
+
+def find_samples(
+    field: GovNesf,
+    volume: VolumeField,
     origins: Float[Tensor, "r 3"],
     directions: Float[Tensor, "r 3"],
-    near: float,
-    far: float,
-) -> tuple[Float[Tensor, "r"], Float[Tensor, "r"]]:
-    """Return the part of [near, far] of each ray that lies in the grid; empty (equal) if none."""
-    safe = torch.where(directions.abs() < 1e-9, torch.full_like(directions, 1e-9), directions)
-    one = (grid.lower - origins) / safe
-    two = (grid.upper - origins) / safe
-    start = torch.minimum(one, two).amax(dim=1).clamp(near, far)
-    end = torch.maximum(one, two).amin(dim=1).clamp(near, far)
-    return start, torch.maximum(start, end)
-
-
-def place_samples(
-    start: Float[Tensor, "r"],
-    end: Float[Tensor, "r"],
-    samples: int,
+    near: float = NEAR,
+    far: float = FAR,
+    samples: int | None = None,
+    exact: bool = False,
     generator: torch.Generator | None = None,
-) -> Float[Tensor, "r s"]:
-    """Return one position per bin: its middle, or anywhere in it with a generator."""
-    shape = (len(start), samples)
-    if generator is None:
-        inside = torch.full(shape, 0.5, device=start.device)
+) -> RaySamples:
+    """Return where rays meet something; arguments as in `render_rays`. No view is looked up."""
+    config = field.config
+    samples = config.samples_per_ray if samples is None else samples
+    start, end = clip_to_grid(volume.grid, origins, directions, near, far)
+    t = place_samples(start, end, samples, generator)
+    quick = not exact and not torch.is_grad_enabled()
+    if config.fine_samples:
+        look, doubt = sample_weights, 0.0
+        if quick and volume.fine_grid is not None:
+            # A corner of a voxel is that far from its middle.
+            look, doubt = quick_weights, 0.87 * volume.fine_grid.voxel
+        with torch.no_grad():
+            found = look(field, volume, origins, directions, t, end)[0]
+        t = refine_samples(start, end, found, config.fine_samples, generator, doubt)
+    weights, delta = sample_weights(field, volume, origins, directions, t, end)
+    opacity = weights.sum(dim=1)
+    depth = (weights * t).sum(dim=1) / opacity.clamp_min(1e-6)
+
+    shown, reached = weights, t
+    if exact:
+        kept = torch.ones_like(weights, dtype=torch.bool)
+    elif quick and config.merged_samples:
+        shown, reached = merge_samples(weights, t, config.merged_samples)
+        kept = shown > config.min_sample_weight
     else:
-        inside = torch.rand(shape, generator=generator, device=start.device)
-    fraction = (torch.arange(samples, device=start.device) + inside) / samples
-    return start.unsqueeze(1) + (end - start).unsqueeze(1) * fraction
+        kept = heavy_samples(weights, config.min_sample_weight, config.max_samples_kept)
+    if config.background:
+        rest = (1 - opacity).clamp_min(0).unsqueeze(1)
+        kept = torch.cat([kept, rest > BACKGROUND_WEIGHT], dim=1)
+        shown = torch.cat([shown, rest], dim=1)
+        reached = torch.cat([reached, end.unsqueeze(1)], dim=1)
+    ray, sample = kept.nonzero(as_tuple=True)  # ray ascends
+    # What was left out takes the colour of what was kept, instead of turning black.
+    share = shown.sum(dim=1) / (shown * kept).sum(dim=1).clamp_min(1e-6)
+    weight = shown[ray, sample] * share[ray]
+    at = origins[ray] + directions[ray] * reached[ray, sample].unsqueeze(-1)
+    return RaySamples(ray, at, weight, depth, opacity, weights, t, delta)
 
 
-def sample_distances(
-    t: Float[Tensor, "r s"], end: Float[Tensor, "r"], directions: Float[Tensor, "r 3"]
-) -> Float[Tensor, "r s"]:
-    """Return delta_i, metres from each sample to the next; from the last to the ray's end."""
-    following = torch.cat([t[:, 1:], end.unsqueeze(1)], dim=1)
-    return (following - t) * directions.norm(dim=-1, keepdim=True)
+def sample_weights(
+    field: GovNesf,
+    volume: VolumeField,
+    origins: Float[Tensor, "r 3"],
+    directions: Float[Tensor, "r 3"],
+    t: Float[Tensor, "r s"],
+    end: Float[Tensor, "r"],
+) -> tuple[Float[Tensor, "r s"], Float[Tensor, "r s"]]:
+    """Return the rendering weights at positions along rays and the delta of each.
+
+    Args:
+        field, volume: the scene.
+        origins, directions: of the rays.
+        t: positions in units of `directions`, ascending.
+        end: of the rays.
+    """
+    delta = sample_distances(t, end, directions)
+    points = origins.unsqueeze(1) + directions.unsqueeze(1) * t.unsqueeze(-1)  # [r, s, 3]
+    sigma = field.density(points.reshape(-1, 3), volume).view_as(t)
+    return ray_weights(sigma, delta), delta
 
 
-def ray_weights(sigma: Float[Tensor, "r s"], delta: Float[Tensor, "r s"]) -> Float[Tensor, "r s"]:
-    """Return T_i (1 - exp(-sigma_i delta_i)), eq. 7."""
-    thickness = sigma * delta
-    before = torch.cumsum(thickness, dim=1) - thickness
-    return torch.exp(-before) * -torch.expm1(-thickness)
+def quick_weights(
+    field: GovNesf,
+    volume: VolumeField,
+    origins: Float[Tensor, "r 3"],
+    directions: Float[Tensor, "r 3"],
+    t: Float[Tensor, "r s"],
+    end: Float[Tensor, "r"],
+) -> tuple[Float[Tensor, "r s"], Float[Tensor, "r s"]]:
+    """Return what `sample_weights` does, from the density of the nearest voxel's middle.
 
-
-def heavy_samples(weights: Float[Tensor, "r s"], threshold: float, cap: int) -> Bool[Tensor, "r s"]:
-    """Return which samples to look up: above the threshold, the `cap` heaviest of each ray."""
-    weights = weights.detach()
-    kept = weights > threshold
-    if cap < weights.shape[1]:
-        heaviest = weights.topk(cap, dim=1).indices
-        kept &= torch.zeros_like(kept).scatter_(1, heaviest, True)
-    return kept
+    Good enough to tell where to look closer, and the voxels' densities are computed once per
+    volume, not once per ray.
+    """
+    delta = sample_distances(t, end, directions)
+    points = origins.unsqueeze(1) + directions.unsqueeze(1) * t.unsqueeze(-1)
+    row = volume.fine_grid.nearest(points.reshape(-1, 3)).view_as(t)
+    return ray_weights(field.density_grid(volume)[row], delta), delta

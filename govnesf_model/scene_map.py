@@ -12,11 +12,12 @@ best views, weighted by the field.
 """
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, UInt8
 
 from govnesf_model.blending import Views
 from govnesf_model.data.posed_scene import Frame
@@ -29,17 +30,23 @@ from govnesf_model.keyframes import (
     least_needed,
     pose_difference,
 )
-from govnesf_model.map_points import SurfacePoints, points_from_depth, rows_seen
-from govnesf_model.map_views import StageClock, encode_frame, fuse_points, stack_views
-from govnesf_model.map_volume import MapVolume, render_depth
-from govnesf_model.rendered_surface import RenderedSurface
+from govnesf_model.map_correction import (
+    PoseCorrection,
+    checked_poses,
+    with_poses,
+)
+from govnesf_model.map_state import MapState, plain_attributes, set_plain_attributes
+from govnesf_model.map_surface import MapSurface
+from govnesf_model.map_views import (
+    StageClock,
+    encode_frame,
+    matched_again,
+)
+from govnesf_model.map_volume import MapVolume
+from govnesf_model.view_stack import stack_views
 from govnesf_model.vlm.base import DenseEncoder
 
-__all__ = ["Keyframe", "KeyframeReport", "MapConfig", "MapSnapshot", "SceneMap"]
-
-_FUSE_CHUNK = 8192
-_POINT_SHARE = 0.5  # of the map's memory may be surface points
-_RENDERED_TOLERANCE = 3.0  # rendered depth is that much less exact than measured depth
+__all__ = ["Keyframe", "KeyframeReport", "MapConfig", "MapSnapshot", "PoseCorrection", "SceneMap"]
 
 
 @dataclass(frozen=True)
@@ -143,9 +150,10 @@ class SceneMap:
                 self._keyframes = (*self._keyframes, keyframe)
                 self._remember_poses()
                 volume = self._integrate(keyframe, clock)
-                visible, added = self._add_points(keyframe, volume)
+                visible, added = self._surface.add(self._keyframes, volume)
+                self._last_added = added
                 clock.lap("points")
-                self._fuse(keyframe, visible, volume)
+                self._surface.fuse(self._keyframes, visible, volume)
                 clock.lap("fuse")
                 self._publish()
                 clock.lap("publish")
@@ -154,6 +162,74 @@ class SceneMap:
                 self._forget(keyframe.id)
                 raise
             return KeyframeReport(keyframe.id, clock.report(), added, evicted)
+
+    def state(self) -> MapState:
+        """Return all that the map consists of, to be saved; it does not change with the map."""
+        with self._write:
+            return MapState(
+                keyframes=self._keyframes,
+                points=plain_attributes(self._surface.points),
+                sightings=plain_attributes(self._surface.sightings),
+                rendered=plain_attributes(self._surface.rendered),
+                next_id=self._next_id,
+                evicted=self._evicted,
+                image_width=self.config.image_width,
+                voxel_size=self.config.voxel_size,
+            )
+
+    @torch.no_grad()
+    def restore(self, state: MapState) -> None:
+        """Become the map of a state; readers see the old map until the new one is complete.
+
+        Raises:
+            MapStateError: the state does not fit; the map stays as it was.
+        """
+        other = SceneMap(self.field, self.vlm, self.config, self.device)
+        set_plain_attributes(other._surface.points, state.points)
+        set_plain_attributes(other._surface.sightings, state.sightings)
+        set_plain_attributes(other._surface.rendered, state.rendered)
+        state.check(self.vlm.dim, self.vlm.stride, self.config)
+        other._evicted, other._next_id = state.evicted, state.next_id
+        other._become(state.keyframes)
+        other._volume.run()
+        with self._write:
+            self._take_over(other)
+
+    @torch.no_grad()
+    def replace_poses(self, poses: Mapping[int, Float[np.ndarray, "4 4"]]) -> PoseCorrection:
+        """Put keyframes where a loop closure says they are, and the map with them.
+
+        No image is encoded again: volume and points come from what the keyframes keep, see
+        `map_correction.py`. Readers see the old map until the new one is complete.
+
+        Args:
+            poses: T_world_camera per id of a keyframe; keyframes that are not named stay, ids that
+                the map has given up are passed over and reported.
+
+        Raises:
+            ValueError: a pose is not rigid or not finite, or an id was never given to a keyframe;
+                the map stays as it was.
+        """
+        with self._write:
+            clock = StageClock()
+            checked = checked_poses(poses, self._next_id)
+            keyframes, moved = with_poses(self._keyframes, checked)
+            unknown = tuple(sorted(set(checked) - {keyframe.id for keyframe in keyframes}))
+            if not moved:
+                points = len(self._surface.points)
+                return PoseCorrection((), unknown, points, 0, clock.report())
+            other = SceneMap(self.field, self.vlm, self.config, self.device)
+            other._become(keyframes)
+            clock.lap("volume")
+            volume = other._volume.run()
+            clock.lap("unet")
+            moving = self._surface, self._keyframes, keyframes, volume
+            fused = other._surface.follow(*moving, clock)
+            other._next_id, other._evicted, other._gate = self._next_id, self._evicted, self._gate
+            self._take_over(other)
+            clock.lap("publish")
+            points = len(self._surface.points)
+            return PoseCorrection(moved, unknown, points, fused, clock.report())
 
     @property
     def volume(self) -> VolumeField | None:
@@ -165,14 +241,25 @@ class SceneMap:
         keyframes = self._keyframes if keyframes is None else keyframes
         return stack_views(keyframes, self.device)
 
+    def _become(self, keyframes: tuple[Keyframe, ...]) -> None:
+        """Hold these keyframes, in an empty map."""
+        self._keyframes = keyframes
+        self._remember_poses()
+        for keyframe in keyframes:
+            self._volume.add(keyframe)
+
+    def _take_over(self, other: "SceneMap") -> None:
+        """Become another map in one step."""
+        other._version, other._write = self._version, self._write
+        other._publish()
+        vars(self).update(vars(other))
+
     def _clear(self) -> None:
         self._keyframes: tuple[Keyframe, ...] = ()
-        self._rendered = RenderedSurface(self.config)
-        self._seen: dict[int, np.ndarray] = {}  # rows of the points that each keyframe sees
-        self._surface: dict[int, np.ndarray] = {}  # depth of what each keyframe sees
-        self._points = SurfacePoints(self.config.voxel_size, self.vlm.dim, self.device)
+        self._surface = MapSurface(self.field, self.config, self.vlm.dim, self.device)
         self._volume = MapVolume(self.field, self.config, self.device)
         self._evicted = 0
+        self._last_added = 0
         self._memory_mib = 0.0
         self._gate.reset()
         self._remember_poses()
@@ -185,7 +272,10 @@ class SceneMap:
         self._taken = (np.array(poses, np.float64).reshape(-1, 4, 4), stamps)
 
     def _new_keyframe(self, frame: Frame, clock: StageClock) -> Keyframe:
-        keyframe = encode_frame(self.field, self.vlm, frame, self.config, self._next_id, clock)
+        keyframe = encode_frame(
+            *(self.field, self.vlm, frame, self.config, self._next_id, clock),
+            others=self._keyframes,
+        )
         if self._keyframes and keyframe.rgb.shape != self._keyframes[0].rgb.shape:
             first = self._keyframes[0]
             raise ValueError(
@@ -211,160 +301,46 @@ class SceneMap:
         first = None
         while len(self._keyframes) > 1 and (
             len(self._keyframes) >= self.config.max_keyframes
-            or self._held_mib() + newcomer.bytes / 2**20 > self.config.memory_mib
+            or self._held_mib() + self._needed_mib(newcomer) > self.config.memory_mib
         ):
-            seen = [self._seen[keyframe.id] for keyframe in self._keyframes]
-            victim = self._keyframes[least_needed(seen, len(self._points))]
-            self._forget(victim.id)
+            surface = self._surface
+            seen = [surface.sightings.rows[keyframe.id] for keyframe in self._keyframes]
+            victim = self._keyframes[least_needed(seen, len(surface.points))]
+            self._forget(victim.id, later=True)
             self._evicted += 1
             first = victim.id if first is None else first
         return first
 
-    def _forget(self, number: int) -> None:
+    def _forget(self, number: int, later: bool = False) -> None:
         for keyframe in self._keyframes:
             if keyframe.id == number:
-                self._volume.remove(keyframe)
+                self._volume.remove(keyframe, later)
         self._keyframes = tuple(k for k in self._keyframes if k.id != number)
-        self._rendered.freeze(number)
-        self._seen.pop(number, None)
-        self._surface.pop(number, None)
+        self._surface.forget(number)
         self._remember_poses()
 
     def _integrate(self, keyframe: Keyframe, clock: StageClock) -> VolumeField:
-        self._volume.add(keyframe, self._keyframes)
+        self._volume.add(keyframe)
+        for old, again in matched_again(self.field, self._keyframes):
+            self._volume.remove(old)
+            self._keyframes = tuple(again if k is old else k for k in self._keyframes)
+            self._volume.add(again)
         clock.lap("volume")
         volume = self._volume.run()
         clock.lap("unet")
         return volume
 
-    def _add_points(
-        self, keyframe: Keyframe, volume: VolumeField
-    ) -> tuple[Int64[np.ndarray, "_"], int]:
-        """Add the surface that a keyframe shows; return the rows it sees and how many are new."""
-        config, points = self.config, self._points
-        if self._rendered.applies(self._keyframes):
-            return self._render_points(keyframe, volume)
-        if keyframe.depth is not None:
-            self._surface[keyframe.id] = keyframe.depth
-            xyz, rgb = points_from_depth(
-                keyframe.rgb,
-                keyframe.depth,
-                keyframe.K,
-                keyframe.T_world_camera,
-                config.depth_step,
-                config.min_depth,
-                config.max_depth,
-            )
-        else:
-            depth, xyz, rgb = render_depth(self.field, volume, keyframe, config)
-            self._surface[keyframe.id] = depth
-        rows, fresh = points.merge(xyz, rgb)
-        view = self._rows_seen(keyframe, np.arange(len(points)))
-        visible = np.union1d(rows, view.seen)
-        # A point that this very image has confirmed is not looked through by another pixel of it.
-        points.miss(np.setdiff1d(view.through, rows))
-        self._seen[keyframe.id] = visible
-        return self._drop(visible), int(fresh.sum())
-
-    def _render_points(
-        self, keyframe: Keyframe, volume: VolumeField
-    ) -> tuple[Int64[np.ndarray, "_"], int]:
-        """Take the surface anew from what the field renders now; as `_add_points`."""
-        rendered = self._rendered.update(self.field, volume, self._keyframes)
-        new_row, added = self._points.replace(*self._rendered.points())
-        self._seen = {number: _moved(rows, new_row) for number, rows in self._seen.items()}
-        everything = np.arange(len(self._points))
-        for again in rendered:
-            self._surface[again.id] = self._rendered.depth(again.id)
-            self._seen[again.id] = self._rows_seen(again, everything).seen
-        visible = self._drop(self._seen[keyframe.id])
-        # Keyframes that were rendered again have points that the new one need not see.
-        return np.union1d(visible, np.flatnonzero(self._points.views == 0)), added
-
-    def _rows_seen(self, keyframe: Keyframe, rows: np.ndarray):
-        tolerance = self.config.depth_tolerance
-        if keyframe.depth is None:
-            tolerance *= _RENDERED_TOLERANCE
-        return rows_seen(
-            self._points.xyz[rows],
-            keyframe.K,
-            keyframe.T_world_camera,
-            (keyframe.width, keyframe.height),
-            self._surface.get(keyframe.id),
-            tolerance,
-            self.config.max_depth * 1.2,
-        )
-
-    def _drop(self, visible: np.ndarray) -> np.ndarray:
-        """Drop points that are gone or too many; return `visible` in the new numbering."""
-        points = self._points
-        gone = points.vanished()
-        # Features may be long: points leave room for keyframes whatever the encoder.
-        affordable = int(_POINT_SHARE * self.config.memory_mib * 2**20 / points.row_bytes)
-        limit = min(self.config.max_points, affordable)
-        excess = len(points) - int(gone.sum()) - limit
-        if excess > 0:
-            least = np.argsort(points.weight + 1e6 * gone, kind="stable")[:excess]
-            gone[least] = True
-        # Renumbering copies every feature: not worth it for a handful of points.
-        if gone.sum() <= 0.002 * len(points):
-            return visible
-        new_row = points.keep(~gone)
-        self._seen = {number: _moved(rows, new_row) for number, rows in self._seen.items()}
-        return self._seen[self._keyframes[-1].id]
-
-    def _fuse(self, keyframe: Keyframe, visible: np.ndarray, volume: VolumeField) -> None:
-        points, config = self._points, self.config
-        fresh = points.views[visible] == 0
-        new, old = visible[fresh], visible[~fresh]
-        if len(old) > config.refresh_points:
-            # Points that few views have told about gain most from another one.
-            old = old[np.argsort(points.views[old], kind="stable")[: config.refresh_points]]
-        rows = np.concatenate([new, old])
-        related = self._related(keyframe, rows)
-        self._spread(related, new)
-        views = self.views(related)
-        xyz = torch.from_numpy(points.xyz[rows]).to(self.device)
-        features, confidence, counts = [], [], []
-        for part in xyz.split(_FUSE_CHUNK):
-            feature, agreement, count = fuse_points(
-                self.field, part, views, volume, config.views_per_point, config.depth_tolerance
-            )
-            features.append(feature)
-            confidence.append(agreement)
-            counts.append(count)
-        if not features:
-            return
-        points.set_features(
-            rows,
-            torch.cat(features),
-            torch.cat(confidence).cpu().numpy(),
-            torch.cat(counts).cpu().numpy(),
-        )
-
-    def _related(self, keyframe: Keyframe, rows: np.ndarray) -> tuple[Keyframe, ...]:
-        """Return the keyframes that see most of the rows, the given one among them."""
-        wanted = np.zeros(len(self._points), bool)
-        wanted[rows] = True
-        overlap = {k.id: int(wanted[self._seen[k.id]].sum()) for k in self._keyframes}
-        overlap[keyframe.id] = len(self._points) + 1
-        ranked = sorted(self._keyframes, key=lambda k: (-overlap[k.id], k.id))
-        return tuple(k for k in ranked[: self.config.related_views] if overlap[k.id] > 0)
-
-    def _spread(self, related: tuple[Keyframe, ...], new: np.ndarray) -> None:
-        """Tell earlier keyframes about new points that they see as well, for the coverage."""
-        for keyframe in related:
-            if len(new) and keyframe.id != self._keyframes[-1].id:
-                seen = new[self._rows_seen(keyframe, new).seen]
-                self._seen[keyframe.id] = np.concatenate([self._seen[keyframe.id], seen])
+    def _needed_mib(self, newcomer: Keyframe) -> float:
+        """Return the memory that a keyframe will need; it adds as many points as the one before."""
+        points = self._last_added * self._surface.points.row_bytes
+        return (newcomer.bytes + self._volume.bytes_for(newcomer) + points) / 2**20
 
     def _held_mib(self) -> float:
         held = sum(keyframe.bytes for keyframe in self._keyframes)
-        held += sum(rows.nbytes for rows in self._seen.values())
-        return (held + self._points.bytes + self._volume.bytes) / 2**20
+        return (held + self._surface.bytes + self._volume.bytes) / 2**20
 
     def _publish(self) -> None:
-        points = self._points
+        points = self._surface.points
         self._version += 1
         self._memory_mib = self._held_mib()
         self._snapshot = MapSnapshot(
@@ -377,8 +353,3 @@ class SceneMap:
             version=self._version,
             voxel_size=self.config.voxel_size,
         )
-
-
-def _moved(rows: np.ndarray, new_row: np.ndarray) -> np.ndarray:
-    moved = new_row[rows]
-    return moved[moved >= 0]

@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from govnesf_model.answer_files import answer_record, write_clouds
 from govnesf_model.checkpoint import load_field
 from govnesf_model.data.posed_scene import PosedScene, open_scene
-from govnesf_model.pictures import contact_sheet, tint
-from govnesf_model.pointcloud_io import write_ply
+from govnesf_model.pictures import contact_sheet
 from govnesf_model.query import Query, QueryAnswer, answer, encode_query
 from govnesf_model.scene_map import MapConfig, SceneMap
-from govnesf_model.segmentation import mask_of_keyframe, score_features
+from govnesf_model.segmentation import mask_of_keyframe
 from govnesf_model.vlm import VLM_HELP, load_vlm
 
 MAX_KEYFRAMES = 128  # offline there is no hurry, but memory still has an end
@@ -37,6 +37,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description="Build a map from the reference frames of a posed scene and ask it.",
     )
     parser.add_argument("scene", type=Path, help="a scene, of any layout in docs/scenes.md")
+    add_question_arguments(parser)
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="use every N-th frame")
+    add_map_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def add_question_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of every command that asks a map; `query_of` reads them."""
     parser.add_argument(
         "--text", action="append", required=True, metavar="WORDS", help="what to find; repeat it"
     )
@@ -46,9 +54,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for results")
     parser.add_argument("--min-score", type=float, default=0.0, help="0..1; 0: the encoder's own")
     parser.add_argument("--max-instances", type=int, default=0, help="boxes per text; 0: ten")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="use every N-th frame")
-    add_map_arguments(parser)
-    parser.set_defaults(run=run)
+
+
+def query_of(arguments: argparse.Namespace) -> Query:
+    """Return what the options ask for."""
+    return Query(
+        texts=tuple(arguments.text),
+        contrast=tuple(arguments.contrast),
+        min_score=arguments.min_score,
+        max_instances=arguments.max_instances,
+    )
 
 
 def add_map_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,12 +80,7 @@ def add_map_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     scene = open_scene(arguments.scene)
-    query = Query(
-        texts=tuple(arguments.text),
-        contrast=tuple(arguments.contrast),
-        min_score=arguments.min_score,
-        max_instances=arguments.max_instances,
-    )
+    query = query_of(arguments)
     scene_map = empty_map(arguments)
     encode_query(scene_map.vlm, query)  # a bad query is told before the work, not after
     fill_map(scene_map, scene, scene.reference[:: max(1, arguments.every)])
@@ -109,18 +119,9 @@ def write_results(out: Path, scene: PosedScene, scene_map: SceneMap, result: Que
     """Write clouds, masks, boxes and the picture."""
     (out / "label").mkdir(parents=True, exist_ok=True)
     snapshot, table = scene_map.snapshot(), result.table
-    scores = score_features(
-        snapshot.features, table.text_features, table.contrast_features, table.logit_scale
-    )
-    columns = {"label": result.label, "relevancy": result.relevancy}
-    for number, text in enumerate(result.texts):
-        columns[f"relevancy_{number + 1}_{text}"] = scores[:, number].cpu().numpy()
-    names = [f"label {number}: {text}" for number, text in enumerate(result.texts, start=1)]
-    comments = (f"scene {scene.name}, metres, z up", *names)
-    write_ply(out / "cloud.ply", snapshot.xyz, snapshot.rgb, columns, comments)
-    painted = tint(snapshot.rgb, result.label)
-    write_ply(out / "labels.ply", snapshot.xyz, painted, {"label": result.label}, comments)
-    (out / "boxes.json").write_text(json.dumps(_boxes(scene, result), indent=1))
+    write_clouds(out, scene.name, snapshot, result)
+    boxes = {"scene": scene.name, **answer_record(result)}
+    (out / "boxes.json").write_text(json.dumps(boxes, indent=1))
 
     photos = []
     shown = set(np.linspace(0, len(snapshot.keyframes) - 1, SHEET_PHOTOS).round().astype(int))
@@ -156,32 +157,3 @@ def write_results(out: Path, scene: PosedScene, scene_map: SceneMap, result: Que
         notes,
     )
     cv2.imwrite(str(out / "contact_sheet.png"), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-
-
-def _boxes(scene: PosedScene, result: QueryAnswer) -> dict:
-    found = [
-        {
-            "text": text,
-            "label": number,
-            "instances": [
-                {
-                    "center": [round(float(v), 4) for v in instance.center],
-                    "size": [round(float(v), 4) for v in instance.size],
-                    "yaw": round(instance.yaw, 4),
-                    "score": round(instance.score, 4),
-                    "points": instance.count,
-                }
-                for instance in instances
-            ],
-        }
-        for number, (text, instances) in enumerate(
-            zip(result.texts, result.instances, strict=True), start=1
-        )
-    ]
-    return {
-        "scene": scene.name,
-        "units": "metres, radians about z; z up; label i is the i-th text",
-        "min_score": result.table.min_score,
-        "texts": found,
-        "warnings": list(result.warnings),
-    }

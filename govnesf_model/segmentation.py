@@ -13,10 +13,12 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Int64, UInt8
 from torch import Tensor
 
 from govnesf_model.cameras import unproject
+from govnesf_model.feature_blocks import FeatureBlocks
+from govnesf_model.fitting_chunks import FittingChunks
 from govnesf_model.keyframes import Keyframe, MapSnapshot
 from govnesf_model.map_points import voxel_keys
 
@@ -25,7 +27,7 @@ _CHUNK = 2048  # rows scored at once: stays in the cache, and bounds memory for 
 
 
 def score_features(
-    features: Float[Tensor, "n d"],
+    features: Float[Tensor, "n d"] | FeatureBlocks,
     text_features: Float[Tensor, "t d"],
     contrast_features: Float[Tensor, "c d"],
     logit_scale: float,
@@ -50,7 +52,7 @@ def score_features(
 
 
 def best_texts(
-    features: Float[Tensor, "n d"],
+    features: Float[Tensor, "n d"] | FeatureBlocks,
     text_features: Float[Tensor, "t d"],
     contrast_features: Float[Tensor, "c d"],
     logit_scale: float,
@@ -133,11 +135,13 @@ def mask_of_keyframe(
     )
     if snapshot is not None and keyframe.depth is not None and len(snapshot.xyz):
         pixel, point = _points_at_pixels(keyframe, snapshot)
-        shown, member = torch.unique(point.to(scores.device), return_inverse=True)
+        shown, member = np.unique(point, return_inverse=True)
         fused = score_features(
-            snapshot.features[shown], text_features, contrast_features, logit_scale
+            snapshot.features.take(shown), text_features, contrast_features, logit_scale
         )
-        scores = scores.flatten(1).index_copy(1, pixel.to(scores.device), fused[member].T)
+        member = torch.from_numpy(member.reshape(-1)).to(scores.device)
+        pixel = torch.from_numpy(pixel).to(scores.device)
+        scores = scores.flatten(1).index_copy(1, pixel, fused[member].T)
         scores = scores.view(-1, keyframe.height, keyframe.width)
     if size is not None and size != (keyframe.width, keyframe.height):
         shape = (size[1], size[0])
@@ -148,7 +152,7 @@ def mask_of_keyframe(
 
 def _points_at_pixels(
     keyframe: Keyframe, snapshot: MapSnapshot
-) -> tuple[Int[Tensor, "m"], Int[Tensor, "m"]]:
+) -> tuple[Int64[np.ndarray, "m"], Int64[np.ndarray, "m"]]:
     """Return the pixels (row-major) whose depth meets an occupied voxel, and the voxels' points."""
     pixel = np.flatnonzero(keyframe.depth > 0)
     v, u = np.divmod(pixel, keyframe.width)
@@ -163,25 +167,36 @@ def _points_at_pixels(
     wanted = voxel_keys(xyz, snapshot.voxel_size)
     at = np.searchsorted(held[order], wanted).clip(max=len(held) - 1)
     hit = held[order[at]] == wanted
-    return torch.from_numpy(pixel[hit]), torch.from_numpy(order[at[hit]])
+    return pixel[hit], order[at[hit]]
 
 
 def _score_chunks(
-    features: Tensor, text_features: Tensor, contrast_features: Tensor, logit_scale: float
+    features: Tensor | FeatureBlocks,
+    text_features: Tensor,
+    contrast_features: Tensor,
+    logit_scale: float,
 ) -> Iterator[tuple[slice, Tensor]]:
     device, texts = features.device, len(text_features)
     table = torch.cat([text_features, contrast_features]).float().T.to(device) * logit_scale
     size = _CHUNK if device.type == "cpu" else 32 * _CHUNK
-    # One buffer for all chunks: converting half precision into fresh memory costs more than the
-    # product itself.
-    buffer = torch.empty(min(size, len(features)), features.shape[1], device=device)
-    for start in range(0, len(features), size):
-        rows = slice(start, min(start + size, len(features)))
-        part = buffer[: rows.stop - start].copy_(features[rows])
+    chunks = FittingChunks(size)
+    buffer = torch.empty(0, features.shape[1], device=device)
+
+    def score(some: Tensor) -> Tensor:
+        nonlocal buffer
+        # One buffer for all chunks: converting half precision into fresh memory costs more than
+        # the product itself.
+        if len(buffer) < len(some):
+            buffer = buffer.new_empty(len(some), features.shape[1])
+        part = buffer[: len(some)].copy_(some)
         logits = part @ table  # [rows, texts + contrast]
         scores = torch.softmax(logits, dim=1)[:, :texts]
         # Only a row without any logit can be a zero row; looking at all features would cost more.
         flat = (logits.abs().amax(dim=1) == 0).nonzero().squeeze(1)
         if len(flat):
             scores[flat[~part[flat].any(dim=1)]] = 0.0
-        yield rows, scores
+        return scores
+
+    for start, block in features if isinstance(features, FeatureBlocks) else [(0, features)]:
+        for rows, scores in chunks.run(len(block), lambda rows, block=block: score(block[rows])):
+            yield slice(start + rows.start, start + rows.stop), scores

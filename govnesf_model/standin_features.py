@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from .cameras import feature_grid, pixel_rays
-from .train_data import SceneTensors
+from .scene_tensors import SceneTensors
 
 STRIDE = 4
 

@@ -24,8 +24,8 @@ from . import torchvision_guard  # noqa: F401
 from .data.posed_scene import open_scene
 from .data.readers import find_scenes
 from .ov_features import OvCache
+from .scene_tensors import load_scene, spread
 from .train_config import TrainingConfig, from_dict, load_config, preset_names
-from .train_data import load_scene, spread
 from .train_module import FieldAverage, FieldData, FieldTraining, SaveState
 
 from lightning.pytorch import Trainer, callbacks  # isort: skip  # after the guard

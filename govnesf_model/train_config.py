@@ -39,8 +39,22 @@ class SamplingConfig:
     """Points drawn for the occupancy loss per step."""
     max_cells: int = 28800
     """Most voxels of a step's grid; a larger room gets a part of its floor."""
+    stretches: float = 0.5
+    """Share of the steps whose references are a stretch of the path, as a robot has it; those of
+    the others lie anywhere in the scene."""
+    measured: float = 0.4
+    """Share of the steps in which the field is built with depth, made as inexact as a camera's;
+    those of the others know colours and poses alone."""
+    stereo_views: int = 2
+    """References per step whose depth is matched, for `loss.stereo`."""
+    pose_noise: tuple[float, float] = (0.005, 0.15)
+    """Standard deviation of poses in stereo, metres and degrees: those of a robot are not exact."""
     jitter: bool = True
     """Change exposure and white balance of every scene, and slightly of every view."""
+    unsteady: float = 0.0
+    """Share of the scenes that an unsteady camera took: exposure and white balance that change from
+    view to view, blur, noise, JPEG, and poses off by up to 1 cm and 0.3 degrees
+    (`unsteady_camera.py`). What targets should show stays steady."""
     ov_dim: int = 32
     """Width of the stand-in features, which are used without a vision-language model."""
     scenes_in_memory: int = 400
@@ -78,8 +92,8 @@ class LossConfig:
     """Half width of the band around it in metres, at the start and at the end of the run."""
     occupancy: float = 1.0
     """Cross entropy of density at points that depth shows to be solid or free."""
-    guess: float = 0.2
-    """Likelihood of the depth that the encoder guesses from single images."""
+    stereo: float = 0.0
+    """Cross entropy of the planes that the stereo network chooses from."""
     free: float = 0.1
     """Opacity of rays that leave the grid."""
     distortion: float = 0.01
@@ -88,6 +102,15 @@ class LossConfig:
     """Entropy of the weights along a ray, nats: how many samples share it. Needs no depth."""
     hard_surface: float = 0.0
     """Weights that are neither 0 nor 1. Needs no depth; wants rays that something stops."""
+
+    @property
+    def renders(self) -> bool:
+        """Whether any term looks at the field itself, not at the stereo network alone."""
+        return any(
+            value
+            for name, value in dataclasses.asdict(self).items()
+            if name not in ("ov", "stereo", "surface_width")
+        )
 
 
 @dataclass(frozen=True)
@@ -113,6 +136,10 @@ class OptimizerConfig:
     GPU that has it."""
     pretrained: bool = True
     """Start from a backbone that knows ImageNet."""
+    start: str = ""
+    """Start from the tensors of this field that have the same name and shape."""
+    frozen: tuple[str, ...] = ()
+    """Parts of the field that do not learn, such as stereo."""
 
     def __post_init__(self) -> None:
         if self.precision not in ("auto", "32", "bf16"):
@@ -255,6 +282,8 @@ def _convert(value: object, kind: object, name: str) -> object:
     """Return a YAML value as the type that a setting has."""
     if typing.get_origin(kind) is tuple:
         inner = typing.get_args(kind)
+        if inner[1:] == (...,) and isinstance(value, (list, tuple)):
+            inner = inner[:1] * len(value)
         if not isinstance(value, (list, tuple)) or len(value) != len(inner):
             raise ValueError(f"{name} is {value!r}: it takes a list of {len(inner)} values")
         return tuple(_convert(v, k, name) for v, k in zip(value, inner, strict=True))

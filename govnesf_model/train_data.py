@@ -1,6 +1,6 @@
-"""Scenes as tensors, and the random problems that the field is trained on.
+"""The random problems that the field is trained on, drawn from scenes in memory.
 
-scene = load_scene(open_scene(folder), (320, 240))
+scene = load_scene(open_scene(folder), (320, 240))      # scene_tensors.py
 task = draw_task(scene, 0.16, rng)              # references, targets, a turned world, a grid
 rays = draw_rays(task, 512, rng)                # pixels of the targets and what they show
 """
@@ -8,85 +8,19 @@ rays = draw_rays(task, 512, rng)                # pixels of the targets and what
 import dataclasses
 import math
 import random
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
-import cv2
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from .cameras import inside_image, pixel_rays, project, scale_intrinsics, unproject
+from .cameras import inside_image, pixel_rays, project, unproject
 from .cost_volume import VolumeGrid
-from .data.posed_scene import PosedScene
-from .image_encoder import ImageEncoder
-
-Item = TypeVar("Item")
+from .evidence import look_up
+from .scene_tensors import SceneTensors
+from .stereo import DOUBTFUL, Surface
 
 UNLABELLED = 0  # label images hold 0 where nothing is known
-
-
-@dataclass
-class SceneTensors:
-    """A posed scene in memory, images of one size.
-
-    Attributes:
-        name: of the scene.
-        rgb: images.
-        depth: z-depth in metres, 0 unknown; None if the scene has none.
-        label: class indices; None if the scene has none.
-        K, T_world_camera: intrinsics and poses.
-        maps: cached outputs of a frozen backbone (float16), or None.
-        frames: positions of the views in their scene.
-    """
-
-    name: str
-    rgb: UInt8[Tensor, "v 3 H W"]
-    depth: Float[Tensor, "v H W"] | None
-    label: UInt8[Tensor, "v H W"] | None
-    K: Float[Tensor, "v 3 3"]
-    T_world_camera: Float[Tensor, "v 4 4"]
-    maps: list[Float[Tensor, "v _ _ _"]] | None = None
-    frames: tuple[int, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.rgb)
-
-    @property
-    def height(self) -> int:
-        return self.rgb.shape[2]
-
-    @property
-    def width(self) -> int:
-        return self.rgb.shape[3]
-
-    def subset(self, index: Sequence[int]) -> "SceneTensors":
-        """Return some of the views, in the order given."""
-        rows = torch.as_tensor(list(index), dtype=torch.long)
-        frames = tuple(self.frames[i] for i in index) if self.frames else ()
-        return self._each(lambda tensor: tensor[rows], frames)
-
-    def to(self, device: torch.device | str) -> "SceneTensors":
-        """Return the views on another device."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True), self.frames)
-
-    def colors(self) -> Float[Tensor, "v 3 H W"]:
-        """Return the images in 0..1."""
-        return self.rgb.float() / 255
-
-    def _each(self, change: Callable[[Tensor], Tensor], frames: tuple[int, ...]) -> "SceneTensors":
-        return SceneTensors(
-            self.name,
-            change(self.rgb),
-            None if self.depth is None else change(self.depth),
-            None if self.label is None else change(self.label),
-            change(self.K),
-            change(self.T_world_camera),
-            None if self.maps is None else [change(level) for level in self.maps],
-            frames,
-        )
 
 
 @dataclass
@@ -136,70 +70,6 @@ class Rays:
         return Rays(*(value.to(device, non_blocking=True) for value in vars(self).values()))
 
 
-def spread(items: Sequence[Item], count: int) -> list[Item]:
-    """Return at most `count` of the items, evenly spread."""
-    if len(items) <= count:
-        return list(items)
-    step = len(items) / count
-    return [items[math.floor(step * (i + 0.5))] for i in range(count)]
-
-
-def load_scene(
-    scene: PosedScene,
-    size: tuple[int, int],
-    indices: Sequence[int] | None = None,
-    encoder: ImageEncoder | None = None,
-    jitter: random.Random | None = None,
-) -> SceneTensors:
-    """Read frames of a scene into memory.
-
-    Args:
-        scene: a posed scene.
-        size: (width, height) that images are brought to.
-        indices: which frames; all by default.
-        encoder: caches its backbone's maps when that is frozen.
-        jitter: changes exposure and white balance of the scene at random, as a camera would.
-    """
-    width, height = size
-    chosen = range(len(scene)) if indices is None else indices
-    gain = np.ones(3, dtype=np.float32)
-    gamma = 1.0
-    if jitter is not None:
-        gain = np.array([jitter.uniform(0.9, 1.1) for _ in range(3)], dtype=np.float32)
-        gain *= jitter.uniform(0.75, 1.2)
-        gamma = jitter.uniform(0.8, 1.25)
-    rgb, depth, label, K, poses = [], [], [], [], []
-    for index in chosen:
-        frame = scene[index]
-        scale = (width / frame.rgb.shape[1], height / frame.rgb.shape[0])
-        image = cv2.resize(frame.rgb, size, interpolation=cv2.INTER_AREA)
-        if jitter is not None:
-            own = gain * jitter.uniform(0.96, 1.04)
-            image = np.clip((image / 255.0) ** gamma * own * 255, 0, 255).astype(np.uint8)
-        rgb.append(torch.from_numpy(image).permute(2, 0, 1))
-        if frame.depth is not None:
-            depth.append(cv2.resize(frame.depth, size, interpolation=cv2.INTER_NEAREST))
-        if frame.label is not None:
-            label.append(cv2.resize(frame.label, size, interpolation=cv2.INTER_NEAREST))
-        K.append(scale_intrinsics(torch.from_numpy(frame.K).float(), *scale))
-        poses.append(torch.from_numpy(frame.T_world_camera).float())
-    count = len(rgb)
-    loaded = SceneTensors(
-        scene.name,
-        torch.stack(rgb),
-        torch.from_numpy(np.stack(depth)) if len(depth) == count else None,
-        torch.from_numpy(np.stack(label)) if len(label) == count else None,
-        torch.stack(K),
-        torch.stack(poses),
-        frames=tuple(chosen),
-    )
-    if encoder is not None and encoder.frozen:
-        with torch.no_grad():
-            single = [encoder.backbone(image[None].float() / 255) for image in loaded.rgb]
-        loaded.maps = [torch.cat(level).half() for level in zip(*single, strict=True)]
-    return loaded
-
-
 def draw_task(
     scene: SceneTensors,
     voxel: float,
@@ -207,6 +77,7 @@ def draw_task(
     references: tuple[int, int] = (3, 12),
     targets: int = 2,
     max_cells: int = 40 * 40 * 18,
+    stretches: float = 0.5,
 ) -> Task:
     """Draw references and targets, turn the world about its vertical and place the grid anywhere.
 
@@ -217,6 +88,7 @@ def draw_task(
         references: least and most reference views.
         targets: number of held-back views.
         max_cells: bound on the grid, which otherwise covers what the references see.
+        stretches: how often the references are the stretch of the path around a target.
 
     Raises:
         ValueError: the scene has too few views.
@@ -227,7 +99,7 @@ def draw_task(
     held = rng.sample(range(count), targets)
     rest = [index for index in range(count) if index not in held]
     wanted = rng.randint(min(references[0], len(rest)), min(references[1], len(rest)))
-    if rng.random() < 0.5:  # the stretch of the path around a target, as a robot has it
+    if rng.random() < stretches:
         rest.sort(key=lambda index: abs(index - held[0]))
         chosen = rest[:wanted]
     else:
@@ -258,7 +130,8 @@ def look_up_rays(task: Task, view: int, column: Tensor, line: Tensor) -> Rays:
     uv = torch.stack([column, line], dim=-1).float()
     K, T_world_camera = targets.K[view], targets.T_world_camera[view]
     origins, directions = pixel_rays(uv, K, T_world_camera)
-    color = targets.rgb[view][:, line, column].T.float() / 255
+    shown = targets.rgb if targets.shown is None else targets.shown
+    color = shown[view][:, line, column].T.float() / 255
     if targets.depth is None:
         depth = torch.zeros(len(uv))
         visible = torch.ones(len(uv), dtype=torch.bool)
@@ -344,22 +217,36 @@ def seen_by(
 
 
 def seen_bounds(
-    views: SceneTensors, reach: float = 4.0
+    views: SceneTensors,
+    surface: Surface | None = None,
+    reach: float = 4.0,
+    doubtful: float = DOUBTFUL,
 ) -> tuple[Float[Tensor, "3"], Float[Tensor, "3"]]:
-    """Return the corners of the box that holds what views see: their depth, or `reach` metres."""
+    """Return the corners of the box that holds what views see.
+
+    Args:
+        views: with depth, or at least poses.
+        surface: what they believe to see; by default their depth decides.
+        reach: metres of each ray that are taken where neither is known.
+        doubtful: relative spread above which a surface does not say how far to look.
+    """
     points = []
+    if surface is None and views.depth is not None:
+        surface = Surface(views.depth, torch.zeros_like(views.depth))
     for view in range(len(views)):
         line, column = torch.meshgrid(
             torch.arange(0, views.height, 8), torch.arange(0, views.width, 8), indexing="ij"
         )
         uv = torch.stack([column, line], dim=-1).reshape(-1, 2).float()
-        depth = torch.full((len(uv),), reach)
-        if views.depth is not None:
-            depth = views.depth[view][line, column].reshape(-1)
+        uv = uv.to(views.K.device)
+        depth = torch.full((len(uv),), reach, device=uv.device)
+        if surface is not None:
+            known, spread = look_up(surface, view, uv, views.width)
+            depth = torch.where(spread < doubtful, known, 0.0)
         at = unproject(uv, depth, views.K[view], views.T_world_camera[view])
         points += [at[depth > 0], views.T_world_camera[view, None, :3, 3]]
     cloud = torch.cat(points)
-    quantiles = torch.quantile(cloud, torch.tensor([0.005, 0.995]), dim=0)
+    quantiles = torch.quantile(cloud, cloud.new_tensor([0.005, 0.995]), dim=0)
     return quantiles[0], quantiles[1]
 
 

@@ -4,18 +4,27 @@ loss, parts = compute_loss(field, problem, config.loss, progress=0.1)
 loss.backward()
 """
 
+from dataclasses import replace
+
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from . import losses
 from .blending import Views
-from .cost_volume import REFERENCE_FOCAL, batch_features
+from .cost_volume import FEATURE_STRIDE, batch_features
+from .evidence import measured_surface
 from .field import GovNesf, VolumeField
 from .image_encoder import ImageFeatures
 from .rendering import RayResult, render_rays
+from .scene_volume import evidence_of
+from .stereo import Surface, settle, stereo_loss
+from .surfaces import at_stride, stereo_surfaces
 from .train_config import LossConfig
 from .train_problems import Problem
+
+Terms = list[tuple[str, float, Float[Tensor, ""]]]
 
 
 def compute_loss(
@@ -38,7 +47,11 @@ def compute_loss(
         The loss, and its parts without their weights, detached. "samples" among them is no loss: it
         is the mean number of samples per ray that matter, a measure of how soft the density is.
     """
-    maps, volume = _build(field, problem, bf16)
+    stereo = _stereo(field, problem, config, bf16)
+    if not config.renders:
+        return _summed(stereo)
+    surface = _surface(field, problem)
+    maps, volume = _build(field, problem, surface, bf16)
     refs, rays = problem.references, problem.rays
     views = Views(
         refs.colors(),
@@ -49,6 +62,8 @@ def compute_loss(
         # In float16 a ray that hits nothing has no cosine but NaN.
         None if problem.ov is None else problem.ov.float(),
         problem.ov_stride,
+        surface,
+        refs.gain,
     )
     result = render_rays(
         field,
@@ -59,20 +74,85 @@ def compute_loss(
         want_ov=problem.ov is not None,
         generator=problem.generator(rays.origins.device),
     )
-    weighted = _photometric(result, problem, config) + _density(result, config)
+    weighted = stereo + _photometric(result, problem, config) + _density(result, config)
     if refs.depth is not None:
-        weighted += _measured(field, volume, maps, result, problem, config, progress)
-    total = torch.stack([weight * value for _, weight, value in weighted]).sum()
-    parts = {name: value.detach() for name, _, value in weighted}
+        weighted += _measured(field, volume, result, problem, config, progress)
+    total, parts = _summed(weighted)
     heavy = result.weights.detach() > field.config.min_sample_weight
     parts["samples"] = heavy.sum(dim=1).float().mean()
     return total, parts
 
 
-Terms = list[tuple[str, float, Float[Tensor, ""]]]
+def _summed(terms: Terms) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+    total = torch.stack([weight * value for _, weight, value in terms]).sum()
+    return total, {name: value.detach() for name, _, value in terms}
 
 
-def _build(field: GovNesf, problem: Problem, bf16: bool) -> tuple[ImageFeatures, VolumeField]:
+def _stereo(field: GovNesf, problem: Problem, config: LossConfig, bf16: bool) -> Terms:
+    """Return the loss of the views' own depth, and its median relative error beside it."""
+    refs, pairs = problem.references, problem.stereo
+    if not config.stereo or pairs is None or field.stereo is None or refs.depth is None:
+        return []
+    used = refs.subset(pairs.views)
+    colors = used.colors()
+    with torch.autocast(colors.device.type, dtype=torch.bfloat16, enabled=bf16):
+        maps = used.maps or field.encoder.backbone(colors)
+        maps = [level.float() for level in maps]
+        rows = [view for view, _ in pairs.pairs]
+        detail, match = field.stereo.describe(colors, maps)
+        logits = field.stereo(
+            [level[rows] for level in maps],
+            detail[rows],
+            match,
+            used.K,
+            pairs.T_world_camera,
+            used.width,
+            pairs.pairs,
+        ).float()
+    # Feature cell i is centred on pixel 4 i + 1.5.
+    truth = used.depth[rows, 1::4, 1::4]
+    depths = field.stereo.depths()
+    with torch.no_grad():
+        known = truth > depths[0]
+        off = (settle(logits, depths).depth - truth).abs()[known] / truth[known]
+        median = off.median() if len(off) else off.sum()
+    return [
+        ("stereo", config.stereo, stereo_loss(logits, depths, truth)),
+        ("stereo_error", 0.0, median),
+    ]
+
+
+def _surface(field: GovNesf, problem: Problem) -> Surface | None:
+    """Return what the references believe to see: measured depth in some steps, stereo in others."""
+    refs = problem.references
+    if not field.config.evidence_split:
+        return None
+    if problem.measured and refs.depth is not None:
+        return _as_measured(refs.depth, problem.generator(refs.depth.device))
+    if refs.surface is not None:
+        return refs.surface
+    if field.stereo is None:
+        return None
+    return stereo_surfaces(field, refs.colors(), refs.maps, refs.K, refs.T_world_camera)
+
+
+def _as_measured(depth: Float[Tensor, "v H W"], generator: torch.Generator) -> Surface:
+    """Return depth as a depth camera gives it: noisy, with holes where it likes."""
+    depth = at_stride(Surface(depth, depth), FEATURE_STRIDE).depth
+    views, height, width = depth.shape
+
+    def noise(rows: int, columns: int) -> Float[Tensor, "v h w"]:
+        coarse = torch.randn(views, 1, rows, columns, generator=generator, device=depth.device)
+        return F.interpolate(coarse, (height, width), mode="bilinear", align_corners=True)[:, 0]
+
+    wrong = 0.004 * depth * noise(height, width) + 0.006 * depth * noise(6, 8)
+    holes = noise(8, 10) > 1.5
+    return measured_surface(torch.where(holes | (depth <= 0), 0.0, depth + wrong))
+
+
+def _build(
+    field: GovNesf, problem: Problem, surface: Surface | None, bf16: bool
+) -> tuple[ImageFeatures, VolumeField]:
     refs = problem.references
     colors = refs.colors()
     with torch.autocast(colors.device.type, dtype=torch.bfloat16, enabled=bf16):
@@ -88,15 +168,21 @@ def _build(field: GovNesf, problem: Problem, bf16: bool) -> tuple[ImageFeatures,
         refs.T_world_camera,
         refs.width,
         refs.height,
-        lift=field.config.lift_depth,
     )
+    evidence = None
+    if surface is not None:
+        evidence = evidence_of(
+            *(problem.grid, field.config.evidence_split, surface, refs.K, refs.T_world_camera),
+            *(refs.width, refs.height),
+        ).table()
     with torch.autocast(colors.device.type, dtype=torch.bfloat16, enabled=bf16):
-        volume = field.volume_from(problem.grid, statistics)
-    volume = VolumeField(
-        volume.grid,
-        volume.features.float(),
-        volume.density_table.float(),
-        volume.fusion_table.float(),
+        volume = field.volume_from(problem.grid, statistics, evidence)
+    volume = replace(
+        volume,
+        features=volume.features.float(),
+        density_table=volume.density_table.float(),
+        fusion_table=volume.fusion_table.float(),
+        fine_table=None if volume.fine_table is None else volume.fine_table.float(),
     )
     return maps, volume
 
@@ -128,14 +214,13 @@ def _density(result: RayResult, config: LossConfig) -> Terms:
 def _measured(
     field: GovNesf,
     volume: VolumeField,
-    maps: ImageFeatures,
     result: RayResult,
     problem: Problem,
     config: LossConfig,
     progress: float,
 ) -> Terms:
     """Return the terms that need depth images."""
-    refs, rays = problem.references, problem.rays
+    rays = problem.rays
     terms = []
     if config.depth:
         value = losses.depth_loss(result.depth, rays.depth, rays.in_grid)
@@ -149,11 +234,6 @@ def _measured(
         sigma = field.density(problem.points, volume)
         value = losses.occupancy_loss(sigma, problem.solid)
         terms.append(("occupancy", config.occupancy, value))
-    if config.guess and field.config.lift_depth:
-        # Feature cell i is centred on pixel 4 i + 1.5.
-        scale = refs.K[:, 0, 0] / (refs.width * REFERENCE_FOCAL)
-        depth = refs.depth[:, 1::4, 1::4] / scale.view(-1, 1, 1)
-        terms.append(("guess", config.guess, losses.guess_loss(maps.volume[:, -2:], depth)))
     if config.free:
         value = losses.free_space_loss(result.weights, rays.leaves_grid)
         terms.append(("free", config.free, value))

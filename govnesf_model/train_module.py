@@ -20,14 +20,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from . import torchvision_guard  # noqa: F401
-from .checkpoint import save_field
+from .checkpoint import load_field, save_field
 from .data.posed_scene import open_scene
 from .field import GovNesf
 from .field_validation import chosen_views, validate_folder
 from .image_encoder import load_imagenet_backbone, standardise_volume_maps
 from .ov_features import OvCache
+from .scene_tensors import spread
 from .train_config import OptimizerConfig, TrainingConfig
-from .train_data import spread
 from .train_loss import compute_loss
 from .train_problems import Problem, ProblemSampler, ProblemSource, SceneStore
 
@@ -51,11 +51,22 @@ class FieldTraining(LightningModule):
         self.out = out
         self.field = GovNesf(config.field)
         self.notes: dict[str, str] = {}
+        self._taken: frozenset[str] = frozenset()  # tensors of another field
 
     def prepare(self, first: Float[Tensor, "v 3 H W"]) -> None:
         """Load pretrained weights and fit the scale of the maps to images; not for resumed runs."""
         if self.config.optimizer.pretrained:
             self.notes["backbone"] = self._pretrained_backbone()
+        if self.config.optimizer.start:
+            self.notes["start"] = self._started_from(self.config.optimizer.start)
+        elif "stereo" in self.config.optimizer.frozen:
+            raise ValueError(
+                "optimizer.frozen keeps the stereo network as it is, and nothing is loaded into "
+                "it: train it first (govnesf train stereo ...) and name its field with "
+                "--set optimizer.start=FILE, or set optimizer.frozen=[] and loss.stereo=1"
+            )
+        if "encoder.to_volume.weight" in self._taken:
+            return  # the 3D network learned from maps as they are
         self.field.eval()
         standardise_volume_maps(self.field.encoder, first)
         self.field.train()
@@ -86,6 +97,7 @@ class FieldTraining(LightningModule):
     def configure_optimizers(self) -> dict[str, object]:
         """Return AdamW and its schedule, which follows the run's progress."""
         config = self.config.optimizer
+        self._freeze()
         weights = [p for p in self.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
             weights, lr=config.learning_rate, weight_decay=config.weight_decay
@@ -156,6 +168,25 @@ class FieldTraining(LightningModule):
             f"machine, or start without them (--set optimizer.pretrained=false) [{reason}]"
         )
 
+    def _started_from(self, path: str) -> str:
+        """Take over what fits from another field."""
+        other, own = load_field(path).state_dict(), self.field.state_dict()
+        taken = {k: v for k, v in other.items() if k in own and own[k].shape == v.shape}
+        self.field.load_state_dict(taken, strict=False)
+        self._taken = frozenset(taken)
+        return f"{len(taken)} of {len(own)} tensors of {Path(path).name}"
+
+    def _freeze(self) -> None:
+        for name in self.config.optimizer.frozen:
+            part = getattr(self.field, name, None)
+            if not isinstance(part, torch.nn.Module):
+                parts = ", ".join(key for key, _ in self.field.named_children())
+                raise ValueError(
+                    f"optimizer.frozen names {name!r}, which this field does not have: it has "
+                    f"{parts}"
+                )
+            part.requires_grad_(False)
+
     def _uses_bf16(self) -> bool:
         wanted = self.config.optimizer.precision
         if wanted == "auto":
@@ -185,8 +216,12 @@ class FieldData(LightningDataModule):
         super().__init__()
         self.config = config
         self.ov = ov
-        encoder = None if module is None else module.field.encoder
-        self.store = SceneStore(train, config.sampling, config.run.seed, encoder, ov)
+        encoder = stereo = None
+        if module is not None:
+            encoder = module.field.encoder
+            frozen = module.field.stereo is not None and "stereo" in config.optimizer.frozen
+            stereo = module.field if frozen and config.loss.renders else None
+        self.store = SceneStore(train, config.sampling, config.run.seed, encoder, ov, stereo)
         self.val = spread(list(val), config.run.validation_scenes)
 
     def prepare_data(self) -> None:

@@ -21,20 +21,16 @@ from torch.utils.data import Dataset, Sampler
 from .cameras import sample_map
 from .cost_volume import FEATURE_STRIDE, VolumeGrid
 from .data.posed_scene import PosedScene, open_scene
+from .field import GovNesf
 from .image_encoder import ImageEncoder
 from .ov_features import OvCache
+from .scene_tensors import SceneTensors, load_scene, spread
 from .standin_features import corrupted_maps, random_palette
+from .stereo_pairs import StereoPairs, draw_stereo
+from .surfaces import stereo_surfaces
 from .train_config import SamplingConfig, TrainingConfig
-from .train_data import (
-    Rays,
-    SceneTensors,
-    Task,
-    draw_occupancy,
-    draw_rays,
-    draw_task,
-    load_scene,
-    spread,
-)
+from .train_data import Rays, Task, draw_occupancy, draw_rays, draw_task
+from .unsteady_camera import UnsteadyCamera
 
 
 @dataclass
@@ -52,6 +48,8 @@ class Problem:
         ray_ov: the feature that each ray should show.
         ray_ov_known: which rays have one; None for all.
         points, solid: places known to be solid or free; None without depth.
+        stereo: references to match against each other; None where that is not trained.
+        measured: whether the field may know the references' depth, as from a depth camera.
     """
 
     number: int
@@ -65,6 +63,8 @@ class Problem:
     ray_ov_known: Bool[Tensor, "r"] | None = None
     points: Float[Tensor, "n 3"] | None = None
     solid: Bool[Tensor, "n"] | None = None
+    stereo: StereoPairs | None = None
+    measured: bool = False
 
     def to(self, device: torch.device | str) -> "Problem":
         """Return the problem on another device."""
@@ -85,6 +85,8 @@ class Problem:
             move(self.ray_ov_known),
             move(self.points),
             move(self.solid),
+            None if self.stereo is None else self.stereo.to(device),
+            self.measured,
         )
 
     def generator(self, device: torch.device | str) -> torch.Generator:
@@ -102,6 +104,7 @@ class SceneStore:
         seed: int,
         encoder: ImageEncoder | None = None,
         ov: OvCache | None = None,
+        stereo: GovNesf | None = None,
     ) -> None:
         """Name the scenes.
 
@@ -111,7 +114,9 @@ class SceneStore:
             seed: of colour changes.
             encoder: its frozen backbone is run once per scene; None to run it in every step.
             ov: features of a vision-language model; None for stand-ins.
+            stereo: its frozen stereo network is run once per scene; None to run it in every step.
         """
+        self.stereo = stereo
         self.paths = list(paths)
         self.config = config
         self.seed = seed
@@ -134,7 +139,16 @@ class SceneStore:
             scene = self.opened(number)
             indices = spread(range(len(scene)), self.config.views_per_scene)
             look = random.Random(f"{self.seed} {path.name}") if self.config.jitter else None
-            self._loaded[number] = load_scene(scene, self.config.size, indices, self.encoder, look)
+            hand = random.Random(f"{self.seed} {path.name} camera")
+            camera = None
+            if hand.random() < self.config.unsteady:
+                camera = UnsteadyCamera.draw(len(indices), hand)
+            loaded = load_scene(scene, self.config.size, indices, self.encoder, look, camera)
+            if self.stereo is not None:
+                loaded.surface = stereo_surfaces(
+                    self.stereo, loaded.colors(), loaded.maps, loaded.K, loaded.T_world_camera
+                )
+            self._loaded[number] = loaded
         return self._loaded[number]
 
     def opened(self, number: int) -> PosedScene:
@@ -172,15 +186,21 @@ class ProblemSource(Dataset):
             config.references,
             config.targets,
             config.max_cells,
+            config.stretches,
         )
         rays = draw_rays(task, config.rays, rng)
         problem = Problem(number, rng.getrandbits(48), task.references, task.grid, rays)
         if self.store.ov is not None:
             self._show_ov(problem, task, scene)
-        elif task.references.label is not None and task.references.depth is not None:
+        elif _has_labels(task) and self.config.loss.renders:
             _show_standins(problem, config.ov_dim, rng)
         if task.references.depth is not None and self.config.loss.occupancy:
             problem.points, problem.solid = draw_occupancy(task, config.occupancy_points, rng)
+        problem.measured = task.references.depth is not None and rng.random() < config.measured
+        if self.config.loss.stereo:
+            problem.stereo = draw_stereo(
+                task.references, config.stereo_views, config.pose_noise, rng
+            )
         return problem
 
     def _show_ov(self, problem: Problem, task: Task, scene: int) -> None:
@@ -219,6 +239,10 @@ class ProblemSampler(Sampler[int]):
         if self.total is None:
             raise TypeError("a run that is bounded by time has no length")
         return self.total
+
+
+def _has_labels(task: Task) -> bool:
+    return task.references.label is not None and task.references.depth is not None
 
 
 def _show_standins(problem: Problem, dim: int, rng: random.Random) -> None:

@@ -14,13 +14,20 @@ from torch import Tensor, nn
 class ResUNet3d(nn.Module):
     """Three levels of residual blocks with skip connections."""
 
-    def __init__(self, in_channels: int, channels: tuple[int, int, int], out_channels: int) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        channels: tuple[int, int, int],
+        out_channels: int,
+        extra_channels: int = 0,
+    ) -> None:
         """Build the network.
 
         Args:
             in_channels: channels per voxel of the cost volume.
             channels: widths at full, half and quarter resolution.
             out_channels: channels of the volume feature v.
+            extra_channels: channels of a second output, which starts at 0.
         """
         super().__init__()
         one, two, three = channels
@@ -36,9 +43,16 @@ class ResUNet3d(nn.Module):
         self.up_one = ResidualBlock3d(one)
         self.norm = ChannelNorm(one)
         self.leave = nn.Conv3d(one, out_channels, 1)
+        self.leave_extra = None
+        if extra_channels:
+            self.leave_extra = nn.Conv3d(one, extra_channels, 1)
+            nn.init.zeros_(self.leave_extra.weight)
+            nn.init.zeros_(self.leave_extra.bias)
 
-    def forward(self, volume: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b d x y z"]:
-        """Return geometry features on the same grid."""
+    def forward(
+        self, volume: Float[Tensor, "b c x y z"]
+    ) -> tuple[Float[Tensor, "b d x y z"], Float[Tensor, "b e x y z"] | None]:
+        """Return geometry features on the same grid, and the second output where there is one."""
         x, y, z = volume.shape[2:]
         padding = (0, -z % 4, 0, -y % 4, 0, -x % 4)  # two halvings need multiples of four
         one = self.down_one(self.enter(F.pad(volume, padding)))
@@ -46,7 +60,8 @@ class ResUNet3d(nn.Module):
         three = self.bottom(self.to_three(two))
         two = self.up_two(two + _doubled(self.from_three(three)))
         one = self.up_one(one + _doubled(self.from_two(two)))
-        return self.leave(F.silu(self.norm(one)))[:, :, :x, :y, :z]
+        last = F.silu(self.norm(one))[:, :, :x, :y, :z]
+        return self.leave(last), None if self.leave_extra is None else self.leave_extra(last)
 
 
 class ResidualBlock3d(nn.Module):

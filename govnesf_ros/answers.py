@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from govnesf_model.contrast_totals import ContrastTotals
+from govnesf_model.feature_blocks import PerBlock
 from govnesf_model.keyframes import Keyframe, MapSnapshot
 from govnesf_model.palette import legend, overlay
 from govnesf_model.query import (
@@ -95,7 +96,8 @@ class Answers:
         self._active: Query | None = None
         self.last_milliseconds = 0.0
         self.label_score = label_score
-        self._vocabulary = self._encode_vocabulary(self._default)
+        # With the labels of what did not change in the map: they belong to these words.
+        self._vocabulary = (self._encode_vocabulary(self._default), PerBlock())
 
     @property
     def active(self) -> Query | None:
@@ -105,7 +107,7 @@ class Answers:
     @property
     def vocabulary(self) -> tuple[str, ...]:
         """The words of the semantic cloud."""
-        return self._vocabulary.texts
+        return self._vocabulary[0].texts
 
     def ask(self, query: Query) -> Answered:
         """Answer a query and make it the active one.
@@ -137,14 +139,22 @@ class Answers:
             QueryError: the words cannot be used; the vocabulary stays.
         """
         table = self._encode_vocabulary(tuple(texts) or self._default)
-        self._vocabulary = table
+        self._vocabulary = (table, PerBlock())
         return tuple(filter(None, map(coverage_warning, self._vlm.coverage(table.texts))))
+
+    def encode(self, query: Query) -> TextTable:
+        """Check and encode the words of a query that does not become the active one.
+
+        Raises:
+            QueryError: the query cannot be used.
+        """
+        return encode_query(self._vlm, query)
 
     def label(self, snapshot: MapSnapshot) -> Labelled:
         """Label every point of a snapshot with the vocabulary."""
-        table = self._vocabulary
+        table, kept = self._vocabulary
         threshold = self.label_score or table.min_score
-        index, score, _ = score_snapshot(snapshot, table, self._totals_of(snapshot))
+        index, score, _ = score_snapshot(snapshot, table, self._totals_of(snapshot), kept)
         found = (score > 0) & (score >= threshold)
         label = ((index + 1) * found).cpu().numpy().astype(np.uint32)
         return Labelled(snapshot, table.texts, threshold, label, score.cpu().numpy())
@@ -152,7 +162,8 @@ class Answers:
     def prepare(self, snapshot: MapSnapshot) -> None:
         """Make queries of a snapshot quick; until it is done they read the one before."""
         if self._totals_of(snapshot) is None:
-            self._prepared = (snapshot, ContrastTotals.of(snapshot, self._vlm))
+            before = self._prepared and self._prepared[1]
+            self._prepared = (snapshot, ContrastTotals.of(snapshot, self._vlm, before))
 
     def forget(self) -> None:
         """Read nothing older than the map's own snapshot: it was reset."""
@@ -196,6 +207,11 @@ def keyframe_mask(keyframe: Keyframe, table: TextTable) -> np.ndarray:
 def overlay_picture(found: Answered) -> np.ndarray:
     """Return the keyframe's image with its mask and a legend, uint8 [H, W, 3]."""
     rgb = cv2.resize(found.keyframe.rgb, found.keyframe.source_size, interpolation=cv2.INTER_CUBIC)
-    picture = overlay(rgb, found.mask)
+    return overlay_of(rgb, found.mask, found)
+
+
+def overlay_of(rgb: np.ndarray, mask: np.ndarray, found: Answered) -> np.ndarray:
+    """Return an image with a mask of an answer and a legend, uint8 [H, W, 3]."""
+    picture = overlay(rgb, mask)
     notes = [f"{best:.2f}" for best in found.answer.best]
     return np.vstack([picture, legend(list(found.answer.texts), picture.shape[1], notes)])

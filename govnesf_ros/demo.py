@@ -31,6 +31,7 @@ QUESTIONS = ("table", "chair", "potted plant")
 ABSENT = "bicycle"  # no such thing in the room: the honest answer is "nothing"
 TOLERANCE = 0.30  # metres between a found centre and the true one, beside half of the object's size
 START_SECONDS = 120.0
+PAGE_PORT = 8080  # of the web page, or the next free one
 REPEATS = 20  # of one question, for the latency that --check reports
 SETTLE_SECONDS = 4.0  # no new keyframe for so long: the room has been seen
 
@@ -55,7 +56,8 @@ def main(argv: list[str] | None = None) -> int:
         # A domain of our own: a robot or a second check on this network must not answer for us.
         environment["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, 101))
         os.environ["ROS_DOMAIN_ID"] = environment["ROS_DOMAIN_ID"]
-    launch = _launch(options, environment)
+    page = "" if options.check else _free_page()
+    launch = _launch(options, environment, page)
     rclpy.init()
     node = rclpy.create_node("govnesf_demo")
     try:
@@ -79,6 +81,8 @@ def main(argv: list[str] | None = None) -> int:
                 f"{REPEATS}; resident memory {status.resident_mib:.0f} MiB."
             )
             return _report_check(answers)
+        if page:
+            print(f"The map is at {page}: open it in a browser and ask there.")
         print(
             "The node stays up. Ask yourself, in a second terminal:\n"
             "  . script/env\n"
@@ -236,8 +240,25 @@ def _show_progress(text: str) -> None:
         print(f"\r  mapping: {text}   ", end="", flush=True)
 
 
-def _launch(options: argparse.Namespace, environment: dict[str, str]) -> subprocess.Popen:
+def _free_page() -> str:
+    """Return the address that the web page can have; empty where it cannot be served."""
+    try:
+        from govnesf_ros.viewer_server import ServerProblem, free_port
+    except ModuleNotFoundError:
+        return ""
+    try:
+        return f"http://127.0.0.1:{free_port('127.0.0.1', PAGE_PORT)}"
+    except ServerProblem as problem:
+        print(f"no web page: {problem}", file=sys.stderr)
+        return ""
+
+
+def _launch(
+    options: argparse.Namespace, environment: dict[str, str], page: str
+) -> subprocess.Popen:
     command = ["ros2", "launch", "govnesf_ros", "bringup.launch.py", f"source:={options.source}"]
+    if page:
+        command += ["viewer:=true", f"viewer_port:={page.rpartition(':')[2]}"]
     print("$ " + " ".join(command), flush=True)
     # A session of its own: Ctrl-C reaches us alone, and we pass it on once.
     return subprocess.Popen(command, env=environment, start_new_session=True)

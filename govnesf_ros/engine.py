@@ -3,12 +3,12 @@
 engine = load_engine(settings, log=node.get_logger().info)
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+import govnesf_model  # noqa: F401, before torch: it tells OpenMP's threads how to wait
 from govnesf_ros.parameters import MapperSettings
 
 if TYPE_CHECKING:
@@ -38,9 +38,6 @@ def load_engine(settings: MapperSettings, log: Callable[[str], object]) -> Engin
         ValueError, FileNotFoundError: weights that are missing or cannot be used; the message says
             which and what to do.
     """
-    # Threads that wait for each other must not spin: a robot's processor has other work, and a
-    # query beside a keyframe took three times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with _Step(log, "importing torch"):
         import torch
 

@@ -20,7 +20,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from govnesf_ros.conversions import BadInput, Intrinsics
+from govnesf_ros.calibration import Intrinsics
+from govnesf_ros.conversions import BadInput
 from govnesf_ros.ledger import FrameLedger
 
 INFO_PATIENCE = 0.1  # seconds to wait for camera_info of the image's own stamp
@@ -182,13 +183,26 @@ class FrameBuffer:
                     "optical frame",
                 )
                 return
-            if self._newest is not None and stamp < self._newest - STAMP_JUMP * 1e9:
-                self.flush(
-                    "clock_jump",
-                    f"image stamps jumped back by {(self._newest - stamp) / 1e9:.1f} s (a bag that "
-                    "starts again?): images and transforms of the old time are dropped",
+            if stamp <= 0:
+                self._ledger.drop(
+                    token,
+                    "bad_stamp",
+                    f"the images have the stamp {stamp / 1e9:g}, for which TF has no pose: the "
+                    "camera driver must stamp them with the time at which they were taken",
                 )
+                return
+            if self._newest is not None and stamp < self._newest - STAMP_JUMP * 1e9:
+                infos, depths = list(self._infos), list(self._depths)
+                jump = (
+                    f"image stamps jumped back by {(self._newest - stamp) / 1e9:.1f} s (a bag that "
+                    "starts again?): images and transforms of the old time are dropped"
+                )
+                self.flush("clock_jump", jump)
+                self._ledger.complain("clock_jump", jump)  # also when nothing waited
                 self._on_time_jump()
+                # What came with this image came before it.
+                self._infos.extend(info for info in infos if info[0] <= stamp)
+                self._depths.extend(depth for depth in depths if depth[0] <= stamp)
             self._newest = max(stamp, self._newest or stamp)
             now, steady = self._clock.now(), self._clock.steady()
             waiting = _Waiting(token, stamp, frame_id, image, size, now, steady)

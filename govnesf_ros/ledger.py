@@ -32,6 +32,21 @@ class Counts:
     reasons: dict[str, int]
 
 
+@dataclass(frozen=True)
+class Corrected:
+    """What corrected poses did to the map so far.
+
+    Attributes:
+        count: times that keyframes were moved.
+        keyframes: that the last correction moved.
+        meters: the farthest that the last correction moved one.
+    """
+
+    count: int = 0
+    keyframes: int = 0
+    meters: float = 0.0
+
+
 class FrameLedger:
     """Counts the outcomes of images; safe to use from several threads."""
 

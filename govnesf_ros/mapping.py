@@ -1,4 +1,4 @@
-"""From complete frames to keyframes: decode, ask the map whether it wants them, add.
+"""From complete frames to keyframes: decode, straighten, ask the map whether it wants them, add.
 
     mapper = Mapper(scene_map, ledger, depth="auto", changed=refresh)
     mapper.process(frame)        # on the worker thread
@@ -13,12 +13,15 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import torch
 
 from govnesf_model.data.posed_scene import Frame
 from govnesf_model.keyframes import Keyframe
 from govnesf_model.scene_map import KeyframeReport, SceneMap
-from govnesf_ros.conversions import BadInput, to_metres, to_rgb
+from govnesf_ros.calibration import Straightener, cropped_to_aspect
+from govnesf_ros.conversions import BadInput
 from govnesf_ros.frame_buffer import ReadyFrame
+from govnesf_ros.images import to_metres, to_rgb
 from govnesf_ros.ledger import FrameLedger
 
 _ASPECT_TOLERANCE = 0.02
@@ -62,7 +65,7 @@ class Mapper:
         self._depth = depth
         self._changed = changed
         self._paused = threading.Event()
-        self._told_distortion = False
+        self._straighten = Straightener()
 
     @property
     def paused(self) -> bool:
@@ -100,6 +103,9 @@ class Mapper:
         except ValueError as error:
             self._ledger.drop(frame.token, "bad_data", str(error))
             return
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            self._ledger.drop(frame.token, "out_of_memory", _out_of_memory(error))
+            return
         except Exception as error:
             self._ledger.drop(
                 frame.token,
@@ -122,21 +128,26 @@ class Mapper:
                 f"the image has {width}x{height} pixels and its camera_info is for "
                 f"{info.width}x{info.height}: do both come from the same camera?",
             )
-        if info.distortion and not self._told_distortion:
-            self._told_distortion = True
-            self._ledger.complain(
-                "distortion",
-                f"camera_info has {info.model} distortion, which is ignored: give the node "
-                "rectified images (image_topic:=.../image_rect_color), or boxes will be off "
-                "towards the image's border",
-            )
+        depth = self._depth_of(frame.depth, width, height)
+        straight = self._straighten(rgb, depth, info)
+        keyframes = self.scene_map.snapshot().keyframes
+        if keyframes:
+            first = keyframes[0]
+            fitting = cropped_to_aspect(straight, first.width, first.height)
+            if fitting is not straight:
+                self._ledger.complain(
+                    "other_aspect",
+                    f"images of {width}x{height} are cropped to the aspect of the map's images, "
+                    f"{first.width}x{first.height}; reset the map to start with another",
+                )
+            straight = fitting
         return Frame(
             name=frame_name(frame.frame_id, frame.stamp),
             index=frame.token,
-            rgb=rgb,
-            K=info.K,
+            rgb=straight.rgb,
+            K=straight.K,
             T_world_camera=frame.T_map_camera,
-            depth=self._depth_of(frame.depth, width, height),
+            depth=straight.depth,
             stamp=frame.stamp / 1e9,
         )
 
@@ -160,14 +171,30 @@ class Mapper:
         return depth
 
 
+def _out_of_memory(error: Exception) -> str:
+    # What is cached for shapes of before would stay in the way of the next try.
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    why = str(error)[:200] or type(error).__name__
+    return (
+        f"no memory for an image, the map stays as it was ({why}): "
+        "lower image_width, max_keyframes or memory_mib, or free the device"
+    )
+
+
 def frame_name(frame_id: str, stamp: int) -> str:
     """Return the name of a frame in the map, which keeps its header exactly."""
     return f"{frame_id}@{stamp}"
 
 
 def keyframe_header(keyframe: Keyframe) -> tuple[int, str]:
-    """Return stamp [ns] and frame_id of the image that a keyframe came from."""
-    frame_id, _, stamp = keyframe.name.rpartition("@")
+    """Return stamp [ns] and frame_id of the image that a keyframe came from.
+
+    A map that was made without ROS knows no frame_id.
+    """
+    frame_id, at, stamp = keyframe.name.rpartition("@")
+    if not at or not stamp.isdecimal():
+        return max(0, round(1e9 * keyframe.stamp)), ""
     return int(stamp), frame_id
 
 

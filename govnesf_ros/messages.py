@@ -51,21 +51,21 @@ def cloud_message(
     label: np.ndarray,
     **values: np.ndarray,
 ) -> PointCloud2:
-    """Return a cloud with the fields x, y, z, rgb, label and one float32 per keyword.
+    """Return a cloud with the fields x, y, z, rgb, label and one more per keyword.
 
     Args:
         header: map frame, stamp of the newest keyframe inside.
         xyz: [N, 3] metres.
         rgb: uint8 [N, 3].
         label: [N], 0 none.
-        values: e.g. relevancy=[N].
+        values: e.g. relevancy=[N]; of unsigned integers a uint32, of anything else a float32.
     """
     names = ["x", "y", "z", "rgb", "label", *values]
-    kinds = ["<f4", "<f4", "<f4", "<u4", "<u4", *["<f4"] * len(values)]
+    further = ["<u4" if column.dtype.kind == "u" else "<f4" for column in values.values()]
+    kinds = ["<f4", "<f4", "<f4", "<u4", "<u4", *further]
     points = np.empty(len(xyz), np.dtype(list(zip(names, kinds, strict=True))))
     points["x"], points["y"], points["z"] = np.asarray(xyz, np.float32).T
-    red, green, blue = np.asarray(rgb, np.uint32).T
-    points["rgb"] = red << 16 | green << 8 | blue
+    points["rgb"] = packed_rgb(rgb)
     points["label"] = label
     for name, column in values.items():
         points[name] = column
@@ -82,9 +82,15 @@ def cloud_message(
         is_bigendian=False,
         point_step=step,
         row_step=step * len(points),
-        data=_bytes(points),
+        data=byte_array(points),
         is_dense=True,
     )
+
+
+def packed_rgb(rgb: np.ndarray) -> np.ndarray:
+    """Return colours, uint8 [N, 3], as 0x00RRGGBB, uint32 [N]."""
+    red, green, blue = np.asarray(rgb, np.uint32).T
+    return red << 16 | green << 8 | blue
 
 
 def image_message(header: Header, image: np.ndarray, encoding: str) -> Image:
@@ -98,7 +104,7 @@ def image_message(header: Header, image: np.ndarray, encoding: str) -> Image:
         encoding=encoding,
         is_bigendian=0,
         step=image.strides[0],
-        data=_bytes(image),
+        data=byte_array(image),
     )
 
 
@@ -110,7 +116,7 @@ def compressed_message(header: Header, image: np.ndarray, encoding: str) -> Comp
     else:
         kind, suffix = f"{encoding}; png compressed ", ".png"
     _, data = cv2.imencode(suffix, image)
-    return CompressedImage(header=header, format=kind, data=_bytes(data))
+    return CompressedImage(header=header, format=kind, data=byte_array(data))
 
 
 def camera_info_message(header: Header, K: np.ndarray, width: int, height: int) -> CameraInfo:
@@ -244,7 +250,8 @@ def _datatype(name: str, kind: str) -> int:
     return PointField.UINT32 if kind == "<u4" and name != "rgb" else PointField.FLOAT32
 
 
-def _bytes(values: np.ndarray) -> array.array:
+def byte_array(values: np.ndarray) -> array.array:
+    """Return the bytes of an array as a message takes them."""
     # The only fast way into a message: rclpy checks every element of anything else.
     data = array.array("B")
     if values.size:

@@ -1,16 +1,12 @@
 """Every ROS parameter, declared once: name, default, description, range and when it applies.
 
-    settings = declare(node, MapperSettings)     # a frozen dataclass with the values in force
-    python -m govnesf_ros.parameters > docs/parameters.md
-
 A field of a settings class is a parameter of the same name. `applies` says when a change counts:
-"live" at once, "configure" at the next configure transition, "start" never (read-only).
+"live" at once, "configure" at the next configure transition and refused once the node is
+configured, "start" never (read-only). How they get onto a node is in `parameter_values`.
 """
 
-import math
-from collections.abc import Iterable
-from dataclasses import MISSING, dataclass, field, fields, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
 from govnesf_ros import topics
 
@@ -36,8 +32,6 @@ INDOOR_VOCABULARY = (
     "sink",
     "carpet",
 )
-
-T = TypeVar("T")
 
 
 def setting(
@@ -69,9 +63,21 @@ class MapperSettings:
         "map", "The frame of the map; TF must connect it to the camera. 'odom' without SLAM."
     )
 
+    cameras: tuple[str, ...] = setting(
+        (),
+        "Namespaces of several cameras, each put before the (relative) topics below; empty: one "
+        "camera, with the topics as they are.",
+    )
     image_topic: str = setting(topics.IMAGE, "Colour images, without the transport's suffix.")
     image_transport: str = setting(
         "raw", "How colour images are sent.", choices=("raw", "compressed")
+    )
+    undistort: str = setting(
+        "auto",
+        "Whether images are straightened by the distortion of camera_info: auto, unless the last "
+        "part of image_topic has 'rect' in it, which image_proc has straightened already; on; "
+        "off, the distortion is ignored.",
+        choices=("auto", "on", "off"),
     )
     camera_info_topic: str = setting(topics.CAMERA_INFO, "Intrinsics of the colour camera.")
     depth_topic: str = setting(
@@ -98,6 +104,19 @@ class MapperSettings:
     tf_cache: float = setting(30.0, "How much TF history is kept [s].", limits=(1.0, 3600.0))
     depth_slop: float = setting(
         0.02, "Largest difference between the stamps of an image and its depth [s].", limits=(0, 1)
+    )
+    corrected_poses_frame: str = setting(
+        "",
+        "The frame whose poses ~/corrected_poses has, e.g. base_link; TF must connect it to the "
+        "camera. Empty: the optical frame of the camera.",
+        applies="live",
+    )
+    corrected_poses_slop: float = setting(
+        0.1,
+        "How far a pose of ~/corrected_poses may be from a keyframe's stamp; between two such "
+        "poses it is interpolated [s].",
+        limits=(0.0, 10.0),
+        applies="live",
     )
     queue_size: int = setting(
         30, "Images that may wait at once; beyond it the oldest is dropped.", limits=(1, 1000)
@@ -155,8 +174,46 @@ class MapperSettings:
         limits=(0.0, 1.0),
         applies="live",
     )
+    overlay_rate: float = setting(
+        5.0,
+        "Live images a second that ~/query/overlay shows what was found in, while somebody listens "
+        "and a query is active; 0: keyframes alone [Hz].",
+        limits=(0.0, 60.0),
+        applies="live",
+    )
     max_instances: int = setting(
         10, "Boxes per text when a query does not say.", limits=(1, 1000), applies="live"
+    )
+
+    maps_dir: str = setting(
+        "~/.ros/govnesf_maps",
+        "Where ~/save_map and ~/load_map keep maps, one folder each.",
+        applies="start",
+    )
+    maps_anywhere: bool = setting(
+        False,
+        "Let ~/save_map and ~/load_map name any folder of this machine, absolute or with '..': "
+        "whoever is on the ROS graph may then write wherever the node may.",
+        applies="start",
+    )
+    max_cloud_points: int = setting(
+        1_000_000,
+        "Points that ~/segment_cloud takes at once: what is held for them grows with the number "
+        "of keyframes.",
+        limits=(1, 100_000_000),
+        applies="live",
+    )
+    max_render_pixels: int = setting(
+        307_200,
+        "Pixels that ~/render_view renders at most: each is a ray through the field.",
+        limits=(1, 64_000_000),
+        applies="live",
+    )
+    lookup_timeout: float = setting(
+        60.0,
+        "How long ~/segment_cloud and ~/render_view may work on a request [s].",
+        limits=(0.1, 3600.0),
+        applies="live",
     )
 
 
@@ -192,149 +249,36 @@ class PlayerSettings:
     seed: int = setting(0, "Seed of jitter and drop_tf.")
 
 
-class ParameterProblem(ValueError):
-    """A parameter value that cannot be used; the message is a sentence for the user."""
+@dataclass(frozen=True)
+class ViewerSettings:
+    """Parameters of the viewer node."""
 
-
-def declare(node: Any, settings: type[T]) -> T:
-    """Declare all parameters of a settings class on a node and return their values.
-
-    Raises:
-        ParameterProblem: a value given at start has the wrong type, range or choice.
-    """
-    from rcl_interfaces.msg import ParameterDescriptor
-    from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-
-    for item in fields(settings):
-        default = list(item.default) if isinstance(item.default, tuple) else item.default
-        descriptor = ParameterDescriptor(
-            description=item.metadata["description"],
-            additional_constraints=_constraints(item),
-            read_only=item.metadata["applies"] == "start",
-        )
-        # A string array may be empty, which rclpy cannot tell from an empty array of bytes.
-        descriptor.dynamic_typing = isinstance(item.default, tuple)
-        _set_range(descriptor, item)
-        try:
-            node.declare_parameter(item.name, default, descriptor)
-        except InvalidParameterTypeException as error:
-            raise ParameterProblem(
-                f"parameter '{item.name}' is given the wrong type ({error}): expected "
-                f"{_kind(item)}, e.g. {item.name}: {_literal(item.default)}"
-            ) from error
-        except InvalidParameterValueException as error:
-            raise ParameterProblem(f"parameter '{item.name}' cannot be used: {error}") from error
-    values = {item.name: node.get_parameter(item.name).value for item in fields(settings)}
-    for name, value in values.items():
-        if problem := problem_with(settings, name, value):
-            raise ParameterProblem(problem)
-    return read(node, settings)
-
-
-def read(node: Any, settings: type[T]) -> T:
-    """Return the values in force of declared parameters."""
-    names = [item.name for item in fields(settings)]
-    return settings(**{name: _frozen(node.get_parameter(name).value) for name in names})
-
-
-def with_live_values(settings: T, parameters: Iterable[Any]) -> T:
-    """Return settings with the values of those parameters that apply at once."""
-    live = {item.name for item in fields(settings) if item.metadata["applies"] == "live"}
-    changed = {
-        parameter.name: _frozen(parameter.value)
-        for parameter in parameters
-        if parameter.name in live
-    }
-    return replace(settings, **changed)
-
-
-def problem_with(settings: type, name: str, value: Any) -> str:
-    """Return why a value cannot be taken, as a sentence, or an empty string.
-
-    Names that are not in the settings (use_sim_time and others of ROS) have no problem.
-    """
-    item = next((item for item in fields(settings) if item.name == name), None)
-    if item is None:
-        return ""
-    choices = item.metadata["choices"]
-    if choices and value not in choices:
-        return f"parameter '{name}' is '{value}', expected one of: {', '.join(choices)}"
-    is_list = value is None or (
-        not isinstance(value, str | bytes | bool | int | float)
-        and all(isinstance(text, str) for text in value)
+    mapper: str = setting(
+        topics.NODE, "The mapper to show: a node name, relative or absolute.", applies="start"
     )
-    if isinstance(item.default, tuple) and not is_list:
-        return f"parameter '{name}' is {value!r}, expected a list of strings"
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"parameter '{name}' is {value}, expected a finite number"
-    return ""
-
-
-def document() -> str:
-    """Return docs/parameters.md."""
-    parts = [
-        "# Parameters",
-        "",
-        "Generated by `python -m govnesf_ros.parameters`; edit `govnesf_ros/parameters.py`.",
-        "A change applies *live* at once, with *configure* at the node's next configure "
-        "transition, with *start* only when the node starts (read-only).",
-    ]
-    for settings in (MapperSettings, PlayerSettings):
-        parts += ["", f"## {settings.__doc__.rstrip('.')}", ""]
-        parts += ["| name | default | range | applies | meaning |", "|---|---|---|---|---|"]
-        for item in fields(settings):
-            cells = [
-                f"`{item.name}`",
-                f"`{_literal(item.default)}`",
-                _constraints(item) or "-",
-                item.metadata["applies"],
-                item.metadata["description"],
-            ]
-            parts.append("| " + " | ".join(cells) + " |")
-    return "\n".join(parts) + "\n"
-
-
-def _frozen(value: Any) -> Any:
-    # No parameter here may be unset: None is how rclpy gives an empty list.
-    return () if value is None else tuple(value) if isinstance(value, list) else value
-
-
-def _constraints(item: Any) -> str:
-    if item.metadata["choices"]:
-        return "one of: " + ", ".join(item.metadata["choices"])
-    limits = item.metadata["limits"]
-    return f"{limits[0]:g} to {limits[1]:g}" if limits else ""
-
-
-def _set_range(descriptor: Any, item: Any) -> None:
-    from rcl_interfaces.msg import FloatingPointRange, IntegerRange
-
-    limits = item.metadata["limits"]
-    if limits is None:
-        return
-    low, high = limits
-    if isinstance(item.default, int):
-        descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=0)]
-    else:
-        descriptor.floating_point_range = [
-            FloatingPointRange(from_value=float(low), to_value=float(high), step=0.0)
-        ]
-
-
-def _kind(item: Any) -> str:
-    kinds = {bool: "true or false", int: "an integer", float: "a number with a decimal point"}
-    return kinds.get(type(item.default), "text")
-
-
-def _literal(default: Any) -> str:
-    if default is MISSING:
-        return ""
-    if isinstance(default, bool):
-        return str(default).lower()
-    if isinstance(default, tuple):
-        return "[" + ", ".join(default) + "]"
-    return str(default)
-
-
-if __name__ == "__main__":
-    print(document(), end="")
+    host: str = setting(
+        "127.0.0.1",
+        "Address to serve the page at; 0.0.0.0 lets everybody on the network see and command the "
+        "mapper.",
+        applies="start",
+    )
+    port: int = setting(
+        8080, "Port of the page; the next free one when it is taken, 0 for any.",
+        limits=(0, 65535), applies="start",
+    )  # fmt: skip
+    allowed_hosts: tuple[str, ...] = setting(
+        (),
+        "Names by which browsers may call the page, beside IP addresses, localhost and this "
+        "machine's name.",
+        applies="start",
+    )
+    max_points: int = setting(
+        300_000, "Points that a browser draws; a larger map is thinned with distance.",
+        limits=(1000, 20_000_000), applies="start",
+    )  # fmt: skip
+    image_topic: str = setting(
+        topics.IMAGE, "Live images for the page, without the transport's suffix.", applies="start"
+    )
+    image_transport: str = setting(
+        "raw", "How they are sent.", choices=("raw", "compressed"), applies="start"
+    )

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,8 @@ from tf2_ros import StaticTransformBroadcaster, TransformBroadcaster
 from govnesf_model.data.posed_scene import Frame, PosedScene, SceneError, open_scene
 from govnesf_model.resources import resource_dir
 from govnesf_ros import messages, topics
-from govnesf_ros.parameters import ParameterProblem, PlayerSettings, declare
+from govnesf_ros.parameter_values import ParameterProblem, declare
+from govnesf_ros.parameters import PlayerSettings
 from govnesf_ros.topics import transport_topic
 
 CLOCK_PERIOD = 0.01  # seconds between two messages on /clock
@@ -185,8 +185,14 @@ def find_scene(name: str) -> PosedScene:
 
 
 def _spin(node: Node) -> None:
-    with suppress(ExternalShutdownException):
+    try:
         rclpy.spin(node)
+    except ExternalShutdownException:
+        pass
+    except Exception:
+        if node.context.ok():
+            raise
+        # The context may end while the executor is about to wait for it.
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -8,18 +8,17 @@ publishers.answer(answered)
 from typing import Any
 
 import numpy as np
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from nav_msgs.msg import Path
 from sensor_msgs.msg import Image, PointCloud2
 from vision_msgs.msg import Detection3DArray, LabelInfo
 from visualization_msgs.msg import MarkerArray
 
+from govnesf_model.keyframes import MapSnapshot
 from govnesf_model.palette import label_colors
-from govnesf_ros import messages, topics
+from govnesf_ros import messages, messages_map, topics
 from govnesf_ros.answers import Answered, Labelled, overlay_picture
 from govnesf_ros.mapping import keyframe_header
-
-# Late joiners get the last message: with a camera that stands still there may be no other.
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+from govnesf_ros.qos import latched_publisher
 
 
 class Publishers:
@@ -36,10 +35,12 @@ class Publishers:
         self._labels: tuple | None = None
         self._query_labels: tuple | None = None
         self._all = {
-            name: node.create_publisher(kind, name, LATCHED)
+            name: latched_publisher(node, kind, name)
             for name, kind in (
                 (topics.SEMANTIC_CLOUD, PointCloud2),
                 (topics.LABELS, LabelInfo),
+                (topics.KEYFRAMES, Path),
+                (topics.FRUSTA, MarkerArray),
                 (topics.QUERY_CLOUD, PointCloud2),
                 (topics.QUERY_MASK, Image),
                 (topics.QUERY_LABELS, LabelInfo),
@@ -56,13 +57,21 @@ class Publishers:
         self._all.clear()
 
     def semantic(self, labelled: Labelled) -> None:
-        """Send the cloud in the vocabulary's colours; points without a label keep their own."""
+        """Send the cloud in the vocabulary's colours; points without a label keep their own.
+
+        The field `photo` has every point's own colour, packed as rgb is.
+        """
         snapshot = labelled.snapshot
         header = self.map_header(snapshot)
         colors = label_colors(len(labelled.texts))[labelled.label]
         rgb = np.where(labelled.label[:, None] > 0, colors, snapshot.rgb)
         cloud = messages.cloud_message(
-            header, snapshot.xyz, rgb, labelled.label, confidence=labelled.confidence
+            header,
+            snapshot.xyz,
+            rgb,
+            labelled.label,
+            confidence=labelled.confidence,
+            photo=messages.packed_rgb(snapshot.rgb),
         )
         key = (labelled.texts, labelled.threshold)
         if key != self._labels:
@@ -70,8 +79,20 @@ class Publishers:
             self._labels = key
         self._send(topics.SEMANTIC_CLOUD, cloud)
 
-    def answer(self, found: Answered) -> None:
-        """Send cloud, boxes, markers, mask and overlay of the active query."""
+    def keyframes(self, snapshot: MapSnapshot) -> None:
+        """Send where the map was looked at from."""
+        header = self.map_header(snapshot)
+        held = snapshot.keyframes
+        self._send(topics.KEYFRAMES, messages_map.path_message(header, held))
+        self._send(topics.FRUSTA, messages_map.frusta_message(header, held))
+
+    def answer(self, found: Answered, overlay: bool = True) -> None:
+        """Send cloud, boxes, markers, mask and overlay of the active query.
+
+        Args:
+            found: the answer.
+            overlay: whether to send the keyframe with its mask; not while live images have one.
+        """
         result = found.answer
         header = self.map_header(found.snapshot)
         colors = label_colors(len(result.texts))
@@ -86,11 +107,19 @@ class Publishers:
         )
         if found.keyframe is not None:
             self._send(topics.QUERY_MASK, self.mask(found))
-            picture = messages.image_message(
-                self._camera_header(found), overlay_picture(found), "rgb8"
-            )
-            self._send(topics.QUERY_OVERLAY, picture)
+            if overlay:
+                self.overlay(*keyframe_header(found.keyframe), overlay_picture(found))
         self._send(topics.QUERY_CLOUD, self.cloud(found))
+
+    def overlay(self, stamp: int, frame_id: str, picture: np.ndarray) -> None:
+        """Send an image with the mask of the active query, uint8 [H, W, 3]; `stamp` in ns."""
+        header = messages.header_message(stamp, frame_id)
+        self._send(topics.QUERY_OVERLAY, messages.image_message(header, picture, "rgb8"))
+
+    def heard(self, name: str) -> bool:
+        """Return whether anybody listens to a topic."""
+        publisher = self._all.get(name)
+        return publisher is not None and publisher.get_subscription_count() > 0
 
     def no_answer(self) -> None:
         """Clear what the last query showed."""
@@ -126,7 +155,7 @@ class Publishers:
             return Image(header=messages.header_message(self._now(), ""), encoding="mono8")
         return messages.image_message(self._camera_header(found), found.mask, "mono8")
 
-    def map_header(self, snapshot: Any) -> Any:
+    def map_header(self, snapshot: MapSnapshot) -> Any:
         """Return the map frame at the newest keyframe's stamp, or now for an empty map."""
         if not snapshot.keyframes:
             return messages.header_message(self._now(), self._map_frame)

@@ -6,11 +6,11 @@ from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from govnesf_ros import topics
 from govnesf_ros.messages import header_message
 from govnesf_ros.msg import MapStatus
+from govnesf_ros.qos import latched_publisher
 
 PERIOD = 1.0  # seconds
 
@@ -20,9 +20,8 @@ class StatusPublisher:
 
     def __init__(self, node: Any) -> None:
         self._node = node
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         group = MutuallyExclusiveCallbackGroup()
-        self._publisher = node.create_publisher(MapStatus, topics.STATUS, latched)
+        self._publisher = latched_publisher(node, MapStatus, topics.STATUS)
         # A stopped simulation must not look like a dead node.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(PERIOD, self.publish, callback_group=group, clock=clock)
@@ -38,7 +37,7 @@ class StatusPublisher:
         counts = node.ledger.counts()
         status = MapStatus(
             header=header_message(now, node.settings.map_frame),
-            state=state or _state(node),
+            state=state or state_of(node),
             frames_received=counts.received,
             frames_used=counts.used,
             frames_skipped=counts.skipped,
@@ -59,6 +58,8 @@ class StatusPublisher:
         status.keyframes = int(held["keyframes"])
         status.keyframes_evicted = int(held["evicted"])
         status.points = int(held["points"])
+        status.corrections = parts.corrections.done.count
+        status.last_correction_m = parts.corrections.done.meters
         status.memory_mib = float(held["memory_mib"])
         status.last_keyframe_ms = timings.total
         status.encode_ms = timings.encode
@@ -74,7 +75,8 @@ def resident_mib() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def _state(node: Any) -> str:
+def state_of(node: Any) -> str:
+    """Return what a MapperNode does: unconfigured, inactive, active or paused."""
     if node.camera is not None:
         return "paused" if node.parts is not None and node.parts.mapper.paused else "active"
     return "inactive" if node.parts is not None else "unconfigured"

@@ -1,15 +1,22 @@
-"""Transforms from tf2 without waiting, and why there is none in words a user can act on."""
+"""Transforms from tf2 without waiting, and why there is none in words a user can act on.
+
+tf = TfSource(node, "map", cache=30.0)
+T_map_camera = tf.lookup.try_lookup(frame_id, stamp)
+"""
 
 from typing import Any
 
 import numpy as np
 import yaml
+from rclpy.duration import Duration
 from rclpy.time import Time
 from tf2_ros import (
+    Buffer,
     ConnectivityException,
     ExtrapolationException,
     InvalidArgumentException,
     LookupException,
+    TransformListener,
 )
 
 from govnesf_ros.conversions import BadInput, stamp_to_ns, to_matrix
@@ -21,6 +28,29 @@ _UNAVAILABLE = (
     ExtrapolationException,
     InvalidArgumentException,
 )
+
+
+class TfSource:
+    """Listens to TF for all cameras of a node.
+
+    Args:
+        node: that the subscriptions belong to.
+        map_frame: the target of every lookup.
+        cache: seconds of history.
+    """
+
+    def __init__(self, node: Any, map_frame: str, cache: float) -> None:
+        self._buffer = Buffer(cache_time=Duration(seconds=cache))
+        self._listener = TransformListener(self._buffer, node, spin_thread=False)
+        self.lookup = TfLookup(self._buffer, map_frame)
+
+    def clear(self) -> None:
+        """Forget what was heard, e.g. after a clock jump; fixed transforms stay."""
+        self._buffer.clear()
+
+    def destroy(self) -> None:
+        """Stop listening."""
+        self._listener.unregister()
 
 
 class TfLookup:
@@ -37,9 +67,21 @@ class TfLookup:
 
     def try_lookup(self, frame_id: str, stamp: int) -> np.ndarray | None:
         """Return T_map_frame [4, 4] at a stamp [ns], or None while it is not known."""
+        if stamp < 0:
+            return None
         try:
             found = self._buffer.lookup_transform(
                 self._map_frame, frame_id.lstrip("/"), Time(nanoseconds=stamp)
+            )
+            return to_matrix(found.transform)
+        except (*_UNAVAILABLE, BadInput):
+            return None
+
+    def between(self, frame: str, other: str, stamp: int) -> np.ndarray | None:
+        """Return T_frame_other [4, 4] at a stamp [ns], or None if it is not known."""
+        try:
+            found = self._buffer.lookup_transform(
+                frame, other.lstrip("/"), Time(nanoseconds=max(stamp, 0))
             )
             return to_matrix(found.transform)
         except (*_UNAVAILABLE, BadInput):

@@ -1,13 +1,13 @@
 """One thread that does the heavy work; when it falls behind, the newest item wins.
 
-worker = NewestWorker("mapper", process=add_keyframe, replaced=count_as_skipped)
+worker = NewestWorker("mapper", add_keyframe, replaced=count_as_skipped)
 worker.submit(frame)          # never blocks
 worker.call(scene_map.reset)  # runs between two items; returns its result
 """
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Generic, TypeVar
@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 
 class NewestWorker(Generic[Item]):
-    """A thread with room for one waiting item.
+    """A thread with room for one waiting item of each key.
 
     Args:
         name: of the thread, for debuggers.
@@ -25,6 +25,7 @@ class NewestWorker(Generic[Item]):
         replaced: called, on the submitting thread, with an item that a newer one pushed out, and
             by `stop` with the item that was still waiting.
         failed: called with the item and the exception when `process` raises; the thread lives on.
+        key: items of one key push each other out; different keys take turns. One key by default.
     """
 
     def __init__(
@@ -33,12 +34,14 @@ class NewestWorker(Generic[Item]):
         process: Callable[[Item], object],
         replaced: Callable[[Item], object] = lambda item: None,
         failed: Callable[[Item, Exception], object] = lambda item, error: None,
+        key: Callable[[Item], Hashable] = lambda item: None,
     ) -> None:
         self._process = process
+        self._key = key
         self._replaced = replaced
         self._failed = failed
         self._wake = threading.Condition()
-        self._item: Item | None = None
+        self._items: dict[Hashable, Item] = {}  # the key that has waited longest comes first
         self._calls: deque[tuple[Future, Callable[[], object]]] = deque()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -50,7 +53,9 @@ class NewestWorker(Generic[Item]):
             if self._stopping:
                 pushed_out = item
             else:
-                pushed_out, self._item = self._item, item
+                key = self._key(item)
+                pushed_out = self._items.get(key)
+                self._items[key] = item  # in the place of the one before, if any
                 self._wake.notify()
         if pushed_out is not None:
             self._replaced(pushed_out)
@@ -77,11 +82,12 @@ class NewestWorker(Generic[Item]):
             return future.result()
 
     def discard(self) -> None:
-        """Give up the item that waits, if any."""
+        """Give up the items that wait, if any."""
         with self._wake:
-            pushed_out, self._item = self._item, None
-        if pushed_out is not None:
-            self._replaced(pushed_out)
+            pushed_out = list(self._items.values())
+            self._items.clear()
+        for item in pushed_out:
+            self._replaced(item)
 
     def stop(self, timeout: float | None = None) -> bool:
         """End the thread after what it is doing now; return whether it ended in time."""
@@ -95,7 +101,7 @@ class NewestWorker(Generic[Item]):
     def _run(self) -> None:
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._stopping or self._calls or self._item is not None)
+                self._wake.wait_for(lambda: self._stopping or self._calls or self._items)
                 if self._stopping:
                     for future, _ in self._calls:
                         future.cancel()
@@ -103,10 +109,10 @@ class NewestWorker(Generic[Item]):
                 call = self._calls.popleft() if self._calls else None
                 item = None
                 if call is None:
-                    item, self._item = self._item, None
+                    item = self._items.pop(next(iter(self._items)))
             if call is not None:
                 _run_call(*call)
-            elif item is not None:
+            else:
                 try:
                     self._process(item)
                 except Exception as error:

@@ -1,4 +1,4 @@
-"""Everything: a camera (or what stands for one), the mapper, and RViz if wanted.
+"""Everything: a camera (or what stands for one), the mapper; the web page and RViz if wanted.
 
 ros2 launch govnesf_ros bringup.launch.py source:=live image_topic:=/camera/color/image_raw
 ros2 launch govnesf_ros bringup.launch.py source:=demo
@@ -72,8 +72,17 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "loop", default_value="", description="start again; empty: only demo does"
             ),
+            DeclareLaunchArgument(
+                "viewer", default_value="false", description="serve the web page"
+            ),
+            DeclareLaunchArgument(
+                "viewer_port", default_value="", description="of the page (8080)"
+            ),
             DeclareLaunchArgument("rviz", default_value="false", description="start RViz"),
             DeclareLaunchArgument("log_level", default_value="info", description="of the nodes"),
+            DeclareLaunchArgument(
+                "respawn", default_value="false", description="start the mapper again when it ends"
+            ),
             *_large_messages(),
             OpaqueFunction(function=_nodes),
             Node(
@@ -134,7 +143,15 @@ def _nodes(context: LaunchContext) -> list[IncludeLaunchDescription]:
         }
         mapper["depth_transport"] = mapper["depth_transport"] or mapper["image_transport"]
         included.append(_include("player.launch.py", arguments))
-    rest = {name: value(name) for name in ("params_file", "use_sim_time")}
+    if value("viewer") == "true":
+        arguments = {
+            "port": value("viewer_port"),
+            "image_topic": mapper["image_topic"],
+            "image_transport": mapper["image_transport"],
+            **common,
+        }
+        included.append(_include("viewer.launch.py", arguments))
+    rest = {name: value(name) for name in ("params_file", "use_sim_time", "respawn")}
     return [_include("mapper.launch.py", {**mapper, **common, **rest}), *included]
 
 

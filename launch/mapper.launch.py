@@ -34,6 +34,11 @@ def generate_launch_description() -> LaunchDescription:
                 "use_sim_time", default_value="false", description="take the time from /clock"
             ),
             DeclareLaunchArgument("log_level", default_value="info", description="of the node"),
+            DeclareLaunchArgument(
+                "respawn",
+                default_value="false",
+                description="start the mapper again when it ends; its map is lost",
+            ),
             *[
                 DeclareLaunchArgument(name, default_value="", description=f"{text}; empty: file")
                 for name, text in OVERRIDES.items()
@@ -50,6 +55,9 @@ def _mapper(context: LaunchContext) -> list[LifecycleNode]:
     overrides = {name: value(name) for name in OVERRIDES if value(name)}
     if "reliable_images" in overrides:
         overrides["reliable_images"] = overrides["reliable_images"] == "true"
+    again = value("respawn") == "true"
+    # Without its mapper the rest is of no use, and nobody would notice.
+    end = {} if again else {"on_exit": Shutdown(reason="the mapper has ended")}
     return [
         LifecycleNode(
             package="govnesf_ros",
@@ -62,7 +70,8 @@ def _mapper(context: LaunchContext) -> list[LifecycleNode]:
             ],
             ros_arguments=["--log-level", value("log_level")],
             output="screen",
-            # Without its mapper the rest is of no use, and nobody would notice.
-            on_exit=Shutdown(reason="the mapper has ended"),
+            respawn=again,
+            respawn_delay=2.0,
+            **end,
         )
     ]

@@ -42,6 +42,24 @@ def test_the_product_imports_no_stand_in_by_path():
         assert "ros_overlay" not in path.read_text(), path
 
 
+def test_the_product_draws_without_what_only_the_benchmarks_need():
+    for package in ("govnesf_model", "govnesf_ros"):
+        for path in (REPOSITORY / package).rglob("*.py"):
+            assert "matplotlib" not in imported_modules(path), path
+
+
+def test_waiting_threads_leave_the_processor_to_others_unless_the_user_says_otherwise():
+    program = "import govnesf_model, os; print(os.environ['OMP_WAIT_POLICY'])"
+    clean = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    for given, expected in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
+        command = [sys.executable, "-c", program]
+        said = subprocess.check_output(command, env=clean | given, cwd=REPOSITORY, text=True)
+        assert said.strip() == expected
+    # The node imports the package first, and torch after it.
+    engine = (REPOSITORY / "govnesf_ros/engine.py").read_text()
+    assert engine.index("\nimport govnesf_model") < engine.index("import torch")
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> zipfile.ZipFile:
     folder = tmp_path_factory.mktemp("wheel")

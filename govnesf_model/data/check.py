@@ -19,6 +19,7 @@ from jaxtyping import Float
 
 from govnesf_model.data.check_views import MIN_BASELINE, view_agreement
 from govnesf_model.data.posed_scene import Frame, PosedScene, SceneError
+from govnesf_model.data.readers.gravity import tilt_warning, uprightness
 
 MIN_AGREEMENT = 0.6  # share of projected depth; poses that drift by centimetres keep above 0.8
 TOLERANCE = (0.03, 0.03)  # metres, and share of the depth
@@ -223,20 +224,16 @@ def _check_poses(scene: PosedScene, report: Report) -> None:
             for i in jumps[:3]
         )
         report.warnings.append(f"{len(jumps)} jumps between neighbouring frames: {at}")
-    down = poses[:, :3, 1] @ np.array([0.0, 0.0, -1.0])
-    tilt = math.degrees(math.acos(float(np.clip(down.mean(), -1, 1))))
-    report.figures["upright"] = float(down.mean())
-    report.facts.append(f"up: the images' lower edge points {down.mean():.2f} down on average")
-    if down.mean() < -0.3:
+    down = uprightness(poses)
+    report.figures["upright"] = down
+    report.facts.append(f"up: the images' lower edge points {down:.2f} down on average")
+    if down < -0.3:
         report.problems.append(
             "the cameras stand on their heads: is gravity wrong, or are the axes OpenGL's (y up)? "
             "Poses take OpenCV axes; option gravity=x,y,z or gravity=cameras sets what is down"
         )
-    elif tilt > 60:
-        report.warnings.append(
-            f"the cameras are tilted by {tilt:.0f} degrees on average: if z is not up in this "
-            "world, give gravity (scene.json, or the option gravity=x,y,z or gravity=cameras)"
-        )
+    elif tilted := tilt_warning(poses):
+        report.warnings.append(tilted)
 
 
 def _check_images(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from govnesf_model.cameras import Camera
 from govnesf_model.evaluation.references import Built
+from govnesf_model.exposure import expected_exposure
 from govnesf_model.field import GovNesf
 from govnesf_model.rendering import render_rays
 
@@ -79,13 +80,14 @@ def render_pixels(
     Args:
         field: what `baselines.with_method` returned.
         built: the scene as this field sees it.
-        camera: the view.
+        camera: the view, as the scene has it.
         pixel: flat indices, None for all.
         table: the views' text scores; with it (and `text`) scores are rendered.
         text: the texts' features; a field that regresses features needs them and no table.
         want_color: look up colours.
         masking: "none", or "depth" for depth-guided masking.
     """
+    camera = built.placed(camera)
     origins, directions = (rays.reshape(-1, 3) for rays in camera.rays())
     if pixel is not None:
         rows = torch.from_numpy(pixel).to(origins.device)
@@ -107,8 +109,10 @@ def render_pixels(
         scores = seen.scores if seen.ov is None else seen.ov.float() @ text.T
         parts.append(RenderedPixels(seen.color, seen.depth, seen.opacity, scores))
     scores = [part.scores for part in parts]
+    color = torch.cat([part.color for part in parts])
+    factors = expected_exposure(built.views, camera.T_world_camera)
     return RenderedPixels(
-        torch.cat([part.color for part in parts]),
+        color if factors is None else color * factors,
         torch.cat([part.depth for part in parts]),
         torch.cat([part.opacity for part in parts]),
         None if scores[0] is None else torch.cat(scores),

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from govnesf_model.onednn import use_onednn
 from govnesf_model.vlm.base import TextCoverage, as_images, encoder_key, tensors_digest
 from govnesf_model.vlm.contrast import Vocabulary
 from govnesf_model.vlm.embedded_network import STRIDE, EmbeddedConfig, EmbeddedNetwork
@@ -73,6 +74,7 @@ class EmbeddedEncoder:
     ) -> None:
         self.device = torch.device(device)
         self.network = network.eval().requires_grad_(False).to(self.device)
+        use_onednn(self.network)
         self.vocabulary = vocabulary
         self.settings = settings
         self.text = MiniLM()

@@ -1,10 +1,12 @@
 """A tiny untrained field and the box room as its views, for tests."""
 
 import torch
+import torch.nn.functional as F
 from box_room import LOWER, UPPER, room_cameras, trace
 
 from govnesf_model.blending import Views
 from govnesf_model.cost_volume import VolumeGrid
+from govnesf_model.evidence import measured_surface
 from govnesf_model.field import FieldConfig, GovNesf, VolumeField
 
 OV_DIM = 24
@@ -22,6 +24,9 @@ def tiny_field(seed: int = 0, **changes) -> GovNesf:
         "fusion_width": 16,
         "voxel_size": 0.25,
         "samples_per_ray": 32,
+        "stereo_planes": 8,
+        "stereo_width": 8,
+        "stereo_channels": 4,
     }
     return GovNesf(FieldConfig.small(**{**sizes, **changes})).eval()
 
@@ -36,13 +41,15 @@ def box_scene(field: GovNesf, count: int = 6) -> tuple[Views, VolumeField]:
     K = torch.stack([camera.K for camera in cameras])
     T = torch.stack([camera.T_world_camera for camera in cameras])
     maps = field.encode_images(rgb)
+    surface = measured_surface(depth)
     grid = VolumeGrid.around(LOWER - 0.3, UPPER + 0.3, field.config.voxel_size)
     cost = field.empty_volume(grid)
     for view in range(count):
-        cost.add_view(maps.volume[view], K[view], T[view], 64, 48)
+        own = surface[view : view + 1]
+        cost.add_view(maps.volume[view], K[view], T[view], 64, 48, own)
     generator = torch.Generator().manual_seed(1)
     ov = torch.randn(count, 12, 16, OV_DIM, generator=generator)
-    views = Views(rgb, maps.query, K, T, depth, torch.nn.functional.normalize(ov, dim=-1))
+    views = Views(rgb, maps.query, K, T, depth, F.normalize(ov, dim=-1), surface=surface)
     return views, field.volume_features(cost)
 
 

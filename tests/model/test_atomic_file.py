@@ -11,6 +11,7 @@ def test_a_file_appears_whole_and_replaces_an_older_one(tmp_path):
             assert not path.exists() or path.read_text() == "one"
         assert path.read_text() == text
     assert list(path.parent.iterdir()) == [path]
+    assert path.stat().st_mode & 0o777 == 0o644  # others on the machine may read it
 
 
 def test_a_block_that_raises_keeps_the_older_file_and_leaves_nothing(tmp_path):

@@ -3,7 +3,8 @@ import dataclasses
 import pytest
 import torch
 from box_field import OV_DIM, box_scene, random_points, tiny_field
-from box_room import LOWER, UPPER, room_cameras, trace
+from box_room import LOWER, UPPER, room_cameras
+from views_in_a_row import in_a_row, walls_at
 
 from govnesf_model.blending import (
     Blend,
@@ -12,6 +13,7 @@ from govnesf_model.blending import (
     blend_semantic,
     choose_views,
     project_text,
+    surface_offset,
 )
 from govnesf_model.cameras import feature_grid, project, sample_map, unproject
 
@@ -95,52 +97,23 @@ def test_points_of_a_ray_are_summed_in_the_same_gather(scene):
     torch.testing.assert_close(summed, expected)
 
 
-def test_only_views_that_see_the_point_are_chosen(scene):
-    _, views, _ = scene
-    points = random_points(100)
+def test_surface_offset_tells_before_on_and_behind():
+    views = in_a_row(0.0, 0.0, surface=walls_at(2.0, 0.0, spread=0.03))
+    points = torch.tensor([[0.0, 0.0, z] for z in (0.5, 1.9, 2.0, 2.1, 4.0)])
     choice = choose_views(points, views, k=0)
-    uv, z = project(points, views.K, views.T_world_camera)
-    seen = ((z > 0) & (uv[..., 0] > -0.5) & (uv[..., 0] < 63.5) & (uv[..., 1] > -0.5)) & (
-        uv[..., 1] < 47.5
-    )
-    assert choice.view.shape == (100, len(views))
-    assert choice.valid.sum(dim=1).tolist() == seen.sum(dim=0).tolist()
-    chosen_uv = uv[choice.view, torch.arange(100).unsqueeze(-1)]
-    torch.testing.assert_close(choice.uv[choice.valid], chosen_uv[choice.valid])
-
-
-def test_near_views_and_views_along_the_ray_are_preferred():
-    K = torch.tensor([[30.0, 0, 31.5], [0, 30.0, 23.5], [0, 0, 1]]).repeat(3, 1, 1)
-    T = torch.eye(4).repeat(3, 1, 1)
-    T[0, 2, 3], T[1, 2, 3], T[2, 2, 3] = -3.0, -1.0, -2.0  # all look along +z
-    views = Views(torch.zeros(3, 3, 48, 64), torch.zeros(3, 2, 12, 16), K, T)
-    points = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 5.0]])
-    choice = choose_views(points, views, k=2)
-    assert choice.view.tolist() == [[1, 2], [1, 2]]
-    T[1, 0, 3] = 1.5  # the nearest camera now looks from the side
-    turned = Views(torch.zeros(3, 3, 48, 64), torch.zeros(3, 2, 12, 16), K, T)
-    along = choose_views(points[:1], turned, k=1, directions=torch.tensor([[0.0, 0.0, 1.0]]))
-    assert along.view.tolist() == [[2]]
-
-
-def test_depth_guided_masking_cuts_at_a_quarter_of_the_measured_depth():
-    camera = room_cameras(1)[0]
-    _, depth, _ = trace(camera)
-    views = Views(
-        torch.zeros(1, 3, 48, 64),
-        torch.zeros(1, 2, 12, 16),
-        camera.K[None],
-        camera.T_world_camera[None],
-        depth=depth[None],
-    )
-    uv = torch.tensor([[30.0, 20.0]]).expand(5, 2)
-    factor = torch.tensor([0.74, 0.76, 1.0, 1.24, 1.26])
-    points = unproject(uv, depth[20, 30] * factor, camera.K, camera.T_world_camera)
-    masked = choose_views(points, views, k=0, masking="depth").valid[:, 0]
-    assert masked.tolist() == [False, True, True, True, False]
-    assert choose_views(points, views, k=0).valid.all()
-    views.depth = torch.zeros(1, 48, 64)  # nothing measured masks nothing
-    assert choose_views(points, views, k=0, masking="depth").valid.all()
+    offset = surface_offset(choice, views)
+    one, two = (choice.view == 0).nonzero(as_tuple=True), (choice.view == 1).nonzero(as_tuple=True)
+    side, near, known = offset[one].unbind(-1)
+    off = (points[:, 2] / 2.0).log() / 0.05
+    torch.testing.assert_close(side, torch.tanh(off / 2))
+    torch.testing.assert_close(near, torch.exp(-off.abs()))
+    assert known.tolist() == [1.0] * 5
+    assert float(side[0]) < -0.99
+    assert float(side[4]) > 0.99
+    assert float(near[2]) == 1.0
+    assert float(offset[two].abs().max()) == 0.0  # it knows of no surface
+    bare = in_a_row(0.0, 0.0)
+    assert float(surface_offset(choose_views(points, bare, k=0), bare).abs().max()) == 0.0
 
 
 def test_wrong_requests_are_refused_with_a_sentence(scene):
@@ -156,3 +129,21 @@ def test_wrong_requests_are_refused_with_a_sentence(scene):
         choose_views(points, bare, 4, masking="depth")
     with pytest.raises(ValueError, match=r"Views\.ov"):
         blend_semantic(blend, points, bare)
+
+
+def test_scores_of_half_precision_maps_are_made_piece_by_piece(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    ov = torch.randn(3, 5, 7, 16, generator=generator)
+    text = torch.randn(4, 16, generator=generator)
+    camera = room_cameras(1)[0]
+    views = Views(
+        torch.zeros(3, 3, 20, 28),
+        torch.zeros(3, 2, 5, 7),
+        camera.K.expand(3, 3, 3),
+        camera.T_world_camera.expand(3, 4, 4),
+        ov=ov.half(),
+    )
+    monkeypatch.setattr("govnesf_model.blending.TEXT_ROWS", 11)
+    scores = project_text(views, text)
+    assert scores.dtype == torch.float16
+    torch.testing.assert_close(scores.float(), ov @ text.T, atol=0.02, rtol=2e-3)

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from box_room import look_at
+from box_room import look_at, room_cameras
 
 from govnesf_model.cameras import (
     Camera,
@@ -13,6 +13,7 @@ from govnesf_model.cameras import (
     pixel_grid,
     pixel_rays,
     project,
+    project_planes,
     rotation_error,
     sample_map,
     scale_intrinsics,
@@ -117,3 +118,14 @@ def test_rotation_error_and_repair():
     repaired = torch.eye(4)
     repaired[:3, :3] = nearest_rotation(bent)
     assert rotation_error(repaired) < 1e-5
+
+
+def test_planes_of_many_cameras_are_their_projections():
+    cameras = room_cameras(5)
+    intrinsics = torch.stack([camera.K for camera in cameras])
+    T = torch.stack([camera.T_world_camera for camera in cameras])
+    points = torch.rand(40, 3, generator=torch.Generator().manual_seed(0)) * 6 - 1
+    uv, z = project(points, intrinsics, T)
+    u, v, depth = project_planes(points, intrinsics, T)
+    torch.testing.assert_close(torch.stack([u, v], dim=-1), uv, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(depth, z)

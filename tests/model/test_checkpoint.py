@@ -6,11 +6,13 @@ from box_field import box_scene, random_points, tiny_field
 from safetensors.torch import load_file, save_file
 
 from govnesf_model.checkpoint import CheckpointError, load_field, read_notes, save_field
+from govnesf_model.onednn import use_onednn
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     field = tiny_field(seed=5, use_cva=False)
+    use_onednn(field)  # as every loaded field does, which rounds otherwise
     path = save_field(
         field, tmp_path_factory.mktemp("field") / "deep" / "f.safetensors", {"steps": "7"}
     )

@@ -7,7 +7,6 @@ from govnesf_model.cost_volume import (
     CostVolume,
     VolumeGrid,
     batch_features,
-    lift_depth,
     visible_voxels,
 )
 
@@ -90,7 +89,7 @@ def test_only_views_that_see_a_voxel_count_for_it(views):
     centers = GRID.centers().reshape(-1, 3)
     values = torch.full((5, GRID.cells, 6), torch.nan)
     for view in range(5):
-        rows, _, _ = visible_voxels(centers, K[view], T[view], 64, 48)
+        rows, _ = visible_voxels(centers, K[view], T[view], 64, 48)
         single = CostVolume(GRID, 6)
         single.add_view(feats[view], K[view], T[view], 64, 48)
         values[view, rows] = single.mean.reshape(6, -1).T[rows]
@@ -130,25 +129,6 @@ def test_removing_a_view_that_was_never_added_is_refused(views):
         CostVolume(GRID, 6).remove_view(feats[0], K[0], T[0], 64, 48)
 
 
-def test_a_grown_volume_keeps_its_moments(views):
-    volume = filled(views)
-    bigger = GRID.extended(torch.tensor([-1.3, 0.0, 0.0]), torch.tensor([4.0, 7.1, 2.0]), block=4)
-    assert bigger.shape == (12, 18, 4)
-    assert bigger.lower.tolist() == [-2.0, 0.0, 0.0]
-    grown = volume.grown_to(bigger)
-    torch.testing.assert_close(grown.features()[:, 4:, :6], volume.features())
-    assert float(grown.count[:4].sum()) == 0.0
-    assert GRID.extended(GRID.lower, GRID.upper) is GRID
-
-
-def test_growth_off_the_lattice_is_refused(views):
-    shifted = VolumeGrid(torch.tensor([0.1, 0.25, 0.25]), 0.5, (20, 20, 8))
-    with pytest.raises(ValueError, match="whole ones"):
-        filled(views).grown_to(shifted)
-    with pytest.raises(ValueError, match="does not cover"):
-        filled(views).grown_to(VolumeGrid(GRID.origin, 0.5, (4, 6, 4)))
-
-
 def test_depth_hides_voxels_behind_the_surface_only_when_asked():
     camera = room_cameras(3)[0]
     _, depth, _ = trace(camera)
@@ -170,33 +150,20 @@ def test_batch_features_pass_gradients_to_the_maps(views):
     assert float(feats.grad.abs().sum()) > 0
 
 
-def test_a_guessed_depth_votes_for_its_surface_and_for_the_space_before_it():
-    """A camera that is sure of 2 m: votes peak at 2 m, are free before and not behind."""
-    K = torch.tensor([[0.76 * 64, 0, 31.5], [0, 0.76 * 64, 23.5], [0, 0, 1]])
-    z = torch.tensor([0.5, 1.0, 1.9, 2.0, 2.1, 4.0])
-    sure = torch.tensor([[7.0, 2.0, 0.05]])
-    sure[:, 1:] = sure[:, 1:].log()
-    values = lift_depth(sure.expand(6, 3), z, K, 64)
-    assert values[:, 0].tolist() == [7.0] * 6
-    assert int(values[:, 1].argmax()) == 3
-    assert float(values[3, 1]) == pytest.approx(1.0)
-    assert float(values[1, 2]) > 0.99
-    assert float(values[3, 2]) == pytest.approx(0.5)
-    assert float(values[5, 2]) < 0.01
-    # A longer lens makes things look nearer: the same guess then means a greater depth.
-    long = K * torch.tensor([[2.0, 2.0, 1.0]]).T
-    assert float(lift_depth(sure, torch.tensor([4.0]), long, 64)[0, 1]) == pytest.approx(1.0)
+def test_a_finer_grid_covers_the_same_space():
+    fine = GRID.finer(2)
+    assert fine.shape == (16, 12, 8)
+    torch.testing.assert_close(fine.lower, GRID.lower)
+    torch.testing.assert_close(fine.upper, GRID.upper)
+    middle = fine.centers()[2:4, 4:6, 6:8].reshape(-1, 3).mean(dim=0)
+    torch.testing.assert_close(middle, GRID.centers()[1, 2, 3])
 
 
-def test_running_moments_equal_the_batch_with_guessed_depth(views):
-    feats, K, T = views
-    running = CostVolume(GRID, 6, lift=True)
-    for view in range(5):
-        running.add_view(feats[view], K[view], T[view], 64, 48)
-    batch = batch_features(GRID, feats, K, T, 64, 48, lift=True)
-    torch.testing.assert_close(running.features(), batch, atol=1e-6, rtol=1e-6)
-    assert running.grown_to(GRID).lift
-    running.remove_view(feats[2], K[2], T[2], 64, 48)
-    rest = [0, 1, 3, 4]
-    without = batch_features(GRID, feats[rest], K[rest], T[rest], 64, 48, lift=True)
-    torch.testing.assert_close(running.features(), without, atol=2e-6, rtol=1e-5)
+def test_the_nearest_voxel_is_the_one_a_point_lies_in():
+    centers = GRID.centers().reshape(-1, 3)
+    shaken = centers + 0.24 * (2 * torch.rand(centers.shape) - 1)
+    assert torch.equal(GRID.nearest(shaken), torch.arange(GRID.cells))
+    assert GRID.nearest(torch.tensor([[-99.0, -99.0, -99.0], [99.0, 99.0, 99.0]])).tolist() == [
+        0,
+        GRID.cells - 1,
+    ]

@@ -8,6 +8,8 @@ from box_room import LOWER, UPPER
 
 from govnesf_model.blending import Views, blend_color, blend_semantic
 from govnesf_model.cameras import invert_pose
+from govnesf_model.cost_volume import VolumeGrid
+from govnesf_model.evidence import sample_evidence
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +26,38 @@ def blended(field, views, volume, points, **options):
     return blend_color(blend, points, views), blend_semantic(blend, points, views)
 
 
-def test_density_is_the_mlp_of_the_interpolated_feature(scene):
+def test_density_is_the_mlp_of_the_interpolated_feature():
     """Its first layer, applied per voxel, gives the same as applied after interpolation."""
-    field, _, volume = scene
+    field = tiny_field(evidence_split=0, encode_surface=False)
+    _, volume = box_scene(field)
     points = random_points(100)
     v = volume.grid.sample(volume.features, points)
     expected = F.softplus(field.density_out(field.density_in(v)).squeeze(-1)) / 0.05
     torch.testing.assert_close(field.density(points, volume), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_density_adds_the_signed_distance_where_views_know_it(scene):
+    field, _, volume = scene
+    points = torch.cat([random_points(100), random_points(50, 1) * torch.tensor([1.0, 1.0, 0.0])])
+    v = volume.grid.sample(volume.features, points)
+    fine = volume.fine_grid
+    distance, sure, _ = sample_evidence(volume.fine_table, fine, points)
+    table = volume.fine_table[:, 2:].reshape(*fine.shape, -1).permute(3, 0, 1, 2)
+    told = torch.cat([distance[:, None], sure[:, None], fine.sample(table, points)], dim=1)
+    logit = field.density_out(field.density_in(v) + field.density_fine(told)).squeeze(-1)
+    expected = F.softplus(logit + sure * (7 - 20 * distance)) / 0.05
+    torch.testing.assert_close(field.density(points, volume), expected, atol=1e-5, rtol=1e-4)
+    assert float(field.density(points[:100], volume).median()) < 0.05  # the room's air is clear
+    assert float(field.density(points[100:], volume).median()) > 10  # its floor is not
+
+
+def test_without_a_surface_density_is_a_thin_fog_that_evidence_does_not_touch():
+    field = tiny_field()
+    grid = VolumeGrid.around(LOWER, UPPER, 0.25)
+    volume = field.volume_features(field.empty_volume(grid))
+    sigma = field.density(random_points(100), volume)
+    thin = F.softplus(torch.tensor(-5.0)) / 0.05
+    torch.testing.assert_close(sigma, thin.expand(100), atol=0.1, rtol=0.5)
 
 
 def test_density_is_zero_outside_the_grid_and_positive_inside(scene):
@@ -93,6 +120,7 @@ def test_the_order_of_views_does_not_matter(scene):
         views.T_world_camera[order],
         views.depth[order],
         views.ov[order],
+        surface=views.surface[order],
     )
     torch.testing.assert_close(
         blended(field, shuffled, volume, points),
@@ -114,6 +142,7 @@ def test_views_that_see_nothing_of_it_change_nothing(scene):
         torch.cat([views.T_world_camera, away.expand(2, 4, 4)]),
         torch.cat([views.depth, views.depth[:2]]),
         torch.cat([views.ov, views.ov[:2]]),
+        surface=views.surface[[0, 1, 2, 3, 4, 5, 0, 1]],
     )
     torch.testing.assert_close(
         blended(field, more, volume, points, k=0),

@@ -3,8 +3,9 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from box_field import tiny_field
-from box_room import write_room
+from box_room import UPPER, write_room
 
 from govnesf_model.checkpoint import save_field
 from govnesf_model.data.posed_scene import open_scene
@@ -17,7 +18,7 @@ from govnesf_model.field_validation import (
 )
 from govnesf_model.ov_features import OvCache
 from govnesf_model.palette import label_colors
-from govnesf_model.train_data import load_scene
+from govnesf_model.scene_tensors import load_scene
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +48,29 @@ def test_metrics_and_pictures_of_a_room(room):
 
 
 def test_label_panels_show_labels_of_the_room(room):
-    _, sheet = validate_folders(tiny_field(), [room], targets=1, progress=False, size=SIZE)
+    paper = {"stereo_planes": 0, "evidence_split": 0, "encode_surface": False}
+    foggy, thin = tiny_field(**paper), tiny_field(**paper)
+    _, sheet = validate_folders(foggy, [room], targets=1, progress=False, size=SIZE)
     walls = {tuple(color) for color in label_colors(6)[1:].tolist()}
     true, shown = sheet[:, 4 * 32 : 5 * 32], sheet[:, 5 * 32 :]
     assert {tuple(color) for color in true.reshape(-1, 3).tolist()} <= walls
-    # An untrained field is a fog, opaque at once: some label for every pixel, none behind it.
+    # The paper's field is a fog untrained, opaque at once: some label for every pixel.
     assert {tuple(color) for color in shown.reshape(-1, 3).tolist()} <= walls
-    thin = tiny_field()
     thin.density_out[-1].bias.data.fill_(-20.0)
     _, sheet = validate_folders(thin, [room], targets=1, progress=False, size=SIZE)
     assert (sheet[:, 5 * 32 :] == label_colors(0)[0]).all()
+
+
+def test_measured_depth_makes_the_scene_without_training(room):
+    field = tiny_field()
+    references = load_scene(open_scene(room), SIZE, [0, 2, 4, 6])
+    views, volume = build_scene(field, references, measured=True)
+    assert torch.equal(views.surface.depth, references.depth)
+    assert float(volume.evidence[:, 1].max()) > 0.5
+    blind, _ = build_scene(field, references)  # stereo, at stride 4
+    assert blind.surface.depth.shape == (4, 12, 16)
+    assert float(volume.grid.lower.min()) > -0.7  # what was measured bounds the grid
+    assert float((volume.grid.upper - UPPER).max()) < 0.7
 
 
 def test_the_field_is_built_from_references_alone(room):

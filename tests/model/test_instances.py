@@ -1,9 +1,18 @@
 """Clusters and boxes of points whose arrangement is known."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 
-from govnesf_model.instances import cluster_points, find_instances, fit_box, points_in_box
+from govnesf_model.box_fit import fit_box
+from govnesf_model.instances import (
+    Instance,
+    find_instances,
+    instances_of_labels,
+    points_in_box,
+)
+from govnesf_model.point_clusters import CellLattice, cluster_labels
 
 
 def box_surface(center, size, yaw=0.0, spacing=0.03, seed=0):
@@ -88,20 +97,75 @@ def test_a_part_inside_a_larger_object_is_no_object_and_crumbs_are_none():
     assert found[0].size == pytest.approx((1.6, 0.8, 0.06), abs=0.04)
 
 
-def test_clusters_are_the_connected_components():
-    line = np.stack([np.arange(100) * 0.05, np.zeros(100), np.zeros(100)], axis=1)
-    line = np.delete(line, [40, 41, 42, 43], axis=0)
-    cluster = cluster_points(line, 0.06)
-    assert len(set(cluster[:40])) == 1
-    assert len(set(cluster[40:])) == 1
-    assert cluster[0] != cluster[-1]
-    # The other corner of a diagonal neighbour cell still touches; far away in one axis does not.
-    diagonal = cluster_points(np.array([[0.05, 0.05, 0.05], [0.07, 0.07, 0.07]]), 0.06)
-    assert diagonal[0] == diagonal[1]
-
-
 def test_two_hundred_thousand_points_are_clustered_quickly():
     rng = np.random.default_rng(0)
     xyz = rng.uniform(0, 1, (200_000, 3)) * (20, 20, 0.02)
     instances = find_instances(xyz, np.ones(len(xyz), np.float32))
     assert instances[0].count > 190_000
+
+
+def plain_instances(xyz, scores, label, texts, voxel_size) -> list[list[tuple]]:
+    """The rules of `instances_of_labels` a label at a time, a box for every cluster."""
+    found = []
+    for number in range(1, texts + 1):
+        rows = np.flatnonzero(label == number)
+        alone = np.ones(len(rows), np.uint32)
+        clusters = cluster_labels(xyz[rows], alone, 2 * voxel_size)
+        members = [rows[clusters.rows(n)] for n in range(len(clusters.size))]
+        members.sort(key=len, reverse=True)
+        objects = []
+        for indices in members:
+            if len(indices) < 5:
+                continue
+            box = boxed(xyz, scores, indices, voxel_size)
+            middle = np.median(xyz[indices], axis=0, keepdims=True)
+            home = next((o for o in objects if points_in_box(middle, o[0])[0]), None)
+            if home is not None:
+                home[1].append(indices)
+            elif len(indices) >= 0.015 * len(members[0]):
+                objects.append((box, [indices]))
+        few = max(10, 0.05 * len(members[0])) if members else 0
+        whole = [boxed(xyz, scores, np.concatenate(parts), voxel_size) for _, parts in objects]
+        whole.sort(key=lambda one: -one.score * one.count / (one.count + few))
+        found.append(whole[:10])
+    return found
+
+
+def boxed(xyz, scores, indices, voxel_size) -> Instance:
+    center, size, yaw = fit_box(xyz[indices].astype(np.float64))
+    score = float(scores[indices].mean())
+    return Instance(center, np.maximum(size, voxel_size), yaw, score, len(indices), indices)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_all_labels_at_once_are_each_label_alone_with_a_box_for_everything(seed):
+    rng = np.random.default_rng(seed)
+    parts, labels = [], []
+    for _ in range(60):
+        size = rng.uniform(0.05, 1.2, 3) * rng.choice([0.1, 1.0], 3)
+        part = box_surface(rng.uniform(0, 4, 3), size, rng.uniform(0, 3), 0.05)
+        parts.append(part[rng.random(len(part)) < rng.uniform(0.2, 1.0)])
+        labels.append(np.full(len(parts[-1]), rng.integers(0, 6)))
+    for number in (1, 2, 3):  # a table of which a part has lost contact
+        table = box_surface((0, 0, 0), (1.6, 1.6, 0.06), spacing=0.04)
+        far = np.abs(table[:, :2] - (0.3, 0.1)).max(axis=1)
+        parts.append(table[(far > 0.4) | (far < 0.15)] + np.float32(5 + number))
+        labels.append(np.full(len(parts[-1]), number))
+    mixed = rng.permutation(sum(map(len, parts)))
+    xyz, label = np.concatenate(parts)[mixed], np.concatenate(labels)[mixed].astype(np.uint32)
+    scores = rng.uniform(0.5, 1.0, len(xyz)).astype(np.float32)
+    found = instances_of_labels(xyz, scores, label, 6, voxel_size=0.05)
+    lattice = CellLattice.of(xyz, 2 * 0.05)
+    again = instances_of_labels(xyz, scores, label, 6, voxel_size=0.05, lattice=lattice)
+    expected = plain_instances(xyz, scores, label, 6, 0.05)
+    assert [len(own) for own in found] == [len(own) for own in expected]
+    assert found[5] == []
+    merged = 0
+    for one, same, other in zip(chain(*found), chain(*again), chain(*expected), strict=True):
+        assert np.array_equal(one.indices, other.indices)
+        assert np.array_equal(one.indices, same.indices)
+        assert one.center == pytest.approx(other.center, abs=1e-9)
+        assert one.size == pytest.approx(other.size, abs=1e-9)
+        assert (one.yaw, one.score) == pytest.approx((other.yaw, other.score))
+        merged += not (np.diff(one.indices) > 0).all()
+    assert merged > 0

@@ -9,13 +9,12 @@ from govnesf_model.losses import (
     distortion_loss,
     entropy_loss,
     free_space_loss,
-    guess_loss,
     hard_surface_loss,
     occupancy_loss,
     ov_loss,
     surface_loss,
 )
-from govnesf_model.rendering import ray_weights
+from govnesf_model.ray_samples import ray_weights
 
 
 def test_color_loss_is_the_squared_distance_per_ray():
@@ -77,19 +76,6 @@ def test_occupancy_loss_is_the_cross_entropy_of_alpha():
     loss = occupancy_loss(sigma, solid, length=0.1, free_share=0.6)
     assert float(loss) == pytest.approx(0.4 * missed + 0.6 * 0.2, abs=2e-3)
     assert float(occupancy_loss(torch.tensor([0.0]), torch.tensor([False]))) == 0.0
-
-
-def test_guess_loss_is_best_at_the_true_depth_and_the_true_spread():
-    depth = torch.full((1, 4, 4), 2.0)
-    depth[0, 0] = 0.0  # unknown pixels count for nothing
-
-    def loss(guessed: float, spread: float) -> float:
-        guess = torch.tensor([guessed, spread]).log().view(1, 2, 1, 1).expand(1, 2, 4, 4)
-        return float(guess_loss(guess, depth))
-
-    assert loss(2.0, 0.1) == pytest.approx(math.log(0.1))
-    assert loss(2.2, 0.1) == pytest.approx(math.log(1.1) / 0.1 + math.log(0.1), abs=1e-5)
-    assert loss(2.2, math.log(1.1)) < min(loss(2.2, 0.05), loss(2.2, 0.3))
 
 
 def test_entropy_counts_the_samples_that_share_a_ray():

@@ -53,13 +53,13 @@ def test_dropping_points_keeps_features_and_lookup_in_step():
     kept = np.arange(10) % 2 == 0
     new_row = points.keep(kept)
     assert new_row.tolist() == [0, -1, 1, -1, 2, -1, 3, -1, 4, -1]
-    assert torch.equal(points.features.float(), features[::2])
+    assert torch.equal(points.features.tensor().float(), features[::2])
     rows, fresh = points.merge(xyz, np.zeros((10, 3), np.float32))
     assert fresh.sum() == 5
     assert len(points) == 10
     points.set_features(np.array([9]), torch.ones(1, 3), np.ones(1, np.float32), np.ones(1, int))
     assert len(points.features) == 10
-    assert points.features[5:9].abs().sum() == 0
+    assert points.features.tensor()[5:9].abs().sum() == 0
 
 
 def test_replacing_the_surface_keeps_what_stays():
@@ -75,7 +75,7 @@ def test_replacing_the_surface_keeps_what_stays():
     new_row, added = points.replace(other, np.full((4, 3), 9, np.float32))
     assert added == 1
     assert new_row.tolist() == [-1, 0, -1, 1]
-    assert points.features.tolist() == [[3, 4, 5], [9, 10, 11], [0, 0, 0]]
+    assert points.features.tensor().tolist() == [[3, 4, 5], [9, 10, 11], [0, 0, 0]]
     assert points.views.tolist() == [1, 1, 0]
     assert points.xyz[:, 2] == pytest.approx([0.01, 0.01, 0.0])
     assert points.merge(xyz, colors)[1].sum() == 2

@@ -5,6 +5,7 @@ import pytest
 import torch
 from furnished_room import NAMES, ColorEncoder
 
+from govnesf_model.feature_blocks import FeatureBlocks
 from govnesf_model.keyframes import MapSnapshot
 from govnesf_model.query import EMPTY_MAP, Query, QueryError, answer, clean_texts, encode_query
 
@@ -22,6 +23,7 @@ def snapshot_of(*blobs) -> MapSnapshot:
     features = torch.cat([features for _, features in blobs]).half()
     count = len(xyz)
     rgb, confidence = np.zeros((count, 3), np.uint8), np.ones(count, np.float32)
+    features = FeatureBlocks.of(features)
     return MapSnapshot(xyz, rgb, features, confidence, 1.0, (), 7, 0.03)
 
 

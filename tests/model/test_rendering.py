@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -6,24 +7,31 @@ from box_field import OV_DIM, box_scene, tiny_field
 from box_room import LOWER, UPPER, room_cameras, trace
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from govnesf_model.blending import blend_color, blend_semantic
 from govnesf_model.cost_volume import VolumeGrid
 from govnesf_model.losses import ov_loss
-from govnesf_model.rendering import (
+from govnesf_model.ray_samples import (
     clip_to_grid,
     heavy_samples,
     place_samples,
     ray_weights,
-    render_image,
-    render_rays,
+    refine_samples,
     sample_distances,
 )
+from govnesf_model.rendering import quick_weights, render_image, render_rays, sample_weights
 
 
 @pytest.fixture(scope="module")
-def scene():
+def built():
     field = tiny_field(max_samples_kept=32, min_sample_weight=1e-4)
-    views, volume = box_scene(field)
-    return field, views, volume
+    return field, *box_scene(field)
+
+
+@pytest.fixture
+def scene(built):
+    """The same room for all tests, but no test finds what another left in its volume."""
+    field, views, volume = built
+    return field, views, dataclasses.replace(volume)
 
 
 def some_rays(step: int = 5):
@@ -75,6 +83,121 @@ def test_jitter_stays_in_the_bins_and_is_seeded():
     assert bool((one[1] == 2.0).all())
 
 
+def test_uniform_weights_give_evenly_spread_positions():
+    start, end = torch.tensor([1.0, 0.0]), torch.tensor([3.0, 5.0])
+    for weights in (torch.full((2, 16), 0.05), torch.zeros(2, 16)):
+        t = refine_samples(start, end, weights, 24)
+        torch.testing.assert_close(t, place_samples(start, end, 24), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("seed", [None, 0])
+def test_refined_positions_ascend_and_lie_where_the_weight_is(seed):
+    torch.manual_seed(3)
+    start, end = torch.full((200,), 0.5), torch.full((200,), 0.5) + 6 * torch.rand(200)
+    end[0] = 0.5  # a ray that misses the grid
+    weights = torch.zeros(200, 64)
+    spot = torch.randint(2, 62, (200,))
+    weights[torch.arange(200), spot] = 0.8
+    weights[torch.arange(200), torch.randint(0, 64, (200,))] += 1e-4
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    t = refine_samples(start, end, weights, 24, generator)
+    assert t.shape == (200, 24)
+    assert bool((t[:, 1:] >= t[:, :-1]).all())
+    assert bool((t >= start[:, None]).all())
+    assert bool((t <= end[:, None] + 1e-6).all())
+    width = ((end - start) / 64)[:, None]
+    middle = start[:, None] + width * (spot[:, None] + 0.5)
+    near = (t - middle).abs() <= 1.5 * width + 1e-5  # the bin and its neighbours
+    assert float(near.float().mean()) > 0.9
+    assert bool((near.sum(dim=1) >= 20)[1:].all())
+    assert bool((~near[1:]).any())  # some look elsewhere: something may have been missed
+
+
+def test_weight_is_shared_out_by_its_size():
+    weights = torch.zeros(1, 40)
+    weights[0, 10], weights[0, 30] = 0.6, 0.2
+    t = refine_samples(torch.zeros(1), torch.ones(1), weights, 400)[0]
+    first = float(((t > 9 / 40) & (t < 12 / 40)).float().mean())
+    second = float(((t > 29 / 40) & (t < 32 / 40)).float().mean())
+    assert first == pytest.approx(0.75 / 1.1, abs=0.03)  # a tenth more is the floor
+    assert second == pytest.approx(0.25 / 1.1, abs=0.03)
+
+
+def test_only_the_samples_that_are_rendered_take_a_gradient(scene, monkeypatch):
+    field, views, volume = scene
+    true, asked = field.density, []
+
+    def watched(points, volume):
+        asked.append((torch.is_grad_enabled(), len(points)))
+        return true(points, volume)
+
+    monkeypatch.setattr(field, "density", watched)
+    origins, directions = some_rays(11)
+    render_rays(field, views, volume, origins, directions, samples=16)
+    rays = len(origins)
+    assert asked == [(False, rays * 16), (True, rays * field.config.fine_samples)]
+
+
+@pytest.mark.parametrize("voxel", [0.16, 0.25])
+def test_measured_depth_is_rendered_without_any_training(voxel):
+    """The analytic start: signed distances alone make the walls."""
+    field = tiny_field(voxel_size=voxel)
+    views, volume = box_scene(field, count=10)
+    camera = room_cameras(7)[3]
+    _, depth, _ = trace(camera)
+    image = render_image(field, views, volume, camera)
+    error = (image.depth - depth).abs()
+    assert float(error.median()) < 0.015
+    assert float((error < 0.1).float().mean()) > 0.98
+    assert float(image.opacity.median()) > 0.95
+
+
+def clear_air(points, volume):
+    return torch.zeros(len(points))
+
+
+def test_a_ray_through_clear_air_takes_what_views_see_at_the_end_of_the_grid(scene, monkeypatch):
+    field, views, volume = scene
+    monkeypatch.setattr(field, "density", clear_air)
+    origins, directions = some_rays(6)
+    with torch.no_grad():
+        result = render_rays(field, views, volume, origins, directions, want_ov=True)
+        _, end = clip_to_grid(volume.grid, origins, directions, 0.2, 8.0)
+        at = origins + directions * end.unsqueeze(-1)
+        blend = field.blend(at, views, volume, directions=directions)
+    seen = blend.valid.any(dim=1)
+    assert bool(seen.any())
+    torch.testing.assert_close(result.color[seen], blend_color(blend, at, views)[seen])
+    mean = views.rgb.mean(dim=(0, 2, 3)).expand(int((~seen).sum()), 3)
+    torch.testing.assert_close(result.color[~seen], mean)  # a guess, and no hole
+    torch.testing.assert_close(result.ov, blend_semantic(blend, at, views), atol=1e-5, rtol=1e-4)
+    assert float(result.opacity.abs().max()) == 0.0
+    assert float(result.depth.abs().max()) == 0.0
+    assert float(result.color.mean()) > 0.3
+
+
+def test_a_background_leaves_opacity_and_depth_as_they_are(scene, monkeypatch):
+    field, views, volume = scene
+    origins, directions = some_rays(6)
+    monkeypatch.setattr(field, "density", lambda points, volume: torch.full((len(points),), 0.3))
+    with torch.no_grad():
+        with_it = render_rays(field, views, volume, origins, directions)
+        monkeypatch.setattr(field, "config", dataclasses.replace(field.config, background=False))
+        without = render_rays(field, views, volume, origins, directions)
+        _, end = clip_to_grid(volume.grid, origins, directions, 0.2, 8.0)
+        at = origins + directions * end.unsqueeze(-1)
+        blend = field.blend(at, views, volume, directions=directions)
+        behind, seen = blend_color(blend, at, views), blend.valid.any(dim=1)
+    assert 0.3 < float(with_it.opacity.median()) < 0.8
+    assert torch.equal(with_it.opacity, without.opacity)
+    assert torch.equal(with_it.depth, without.depth)
+    expected = without.color + (1 - without.opacity).unsqueeze(1) * behind
+    both = seen & (without.color.sum(dim=1) > 0)
+    # Where some of a ray is seen by nobody, the rest stands for it: compare what is seen whole.
+    off = (with_it.color - expected).abs().amax(dim=1)[both]
+    assert float(off.median()) < 2e-3
+
+
 def test_a_solid_box_is_rendered_at_its_depth(scene, monkeypatch):
     """With the room's true walls as density, rendered depth is the analytic one."""
     field, views, volume = scene
@@ -84,6 +207,7 @@ def test_a_solid_box_is_rendered_at_its_depth(scene, monkeypatch):
         return outside.float() * 500.0
 
     monkeypatch.setattr(field, "density", walls)
+    monkeypatch.setattr(field, "config", dataclasses.replace(field.config, fine_samples=0))
     camera = room_cameras(7)[3]
     color, depth, _ = trace(camera)
     image = render_image(field, views, volume, camera, samples=256, want_color=True)
@@ -95,8 +219,11 @@ def test_a_solid_box_is_rendered_at_its_depth(scene, monkeypatch):
     assert float((image.color - color).square().mean()) < 0.3 * float(spread)
 
 
-def test_fast_equals_exact_within_the_weight_that_is_dropped(scene):
+def test_fast_equals_exact_within_the_weight_that_is_dropped(scene, monkeypatch):
+    """At the same samples: where they lie and how many stand for them is another matter."""
     field, views, volume = scene
+    same = dataclasses.replace(field.config, fine_samples=0, merged_samples=0)
+    monkeypatch.setattr(field, "config", same)
     origins, directions = some_rays()
     options = {"want_ov": True}
     with torch.no_grad():
@@ -118,6 +245,21 @@ def test_the_default_cap_and_threshold_stay_close_to_exact():
         fast = render_rays(field, views, volume, origins, directions, k=6)
         exact = render_rays(field, views, volume, origins, directions, exact=True)
     assert float((fast.color - exact.color).abs().mean()) < 0.01
+
+
+def test_looking_up_voxels_finds_the_weight_that_the_network_finds():
+    field = tiny_field()
+    _, volume = box_scene(field)
+    origins, directions = some_rays()
+    start, end = clip_to_grid(volume.grid, origins, directions, 0.2, 8.0)
+    t = place_samples(start, end, 64)
+    with torch.no_grad():
+        quick, _ = quick_weights(field, volume, origins, directions, t, end)
+        exact, _ = sample_weights(field, volume, origins, directions, t, end)
+    step = (end - start) / 64
+    off = ((quick * t).sum(1) / quick.sum(1) - (exact * t).sum(1) / exact.sum(1)).abs()
+    assert float((off / (step + volume.fine_grid.voxel)).median()) < 0.5
+    assert torch.equal(volume.sigma, field.density_grid(volume))  # computed once
 
 
 def test_text_first_rendering_has_the_argmax_of_the_features(scene):
@@ -197,12 +339,23 @@ def test_rays_that_miss_the_grid_see_nothing(scene):
         )
     assert float(result.opacity) == 0.0
     assert float(result.depth) == 0.0
-    assert float(result.color.abs().sum()) == 0.0
+    torch.testing.assert_close(result.color[0], views.rgb.mean(dim=(0, 2, 3)))
     assert float(result.ov.abs().sum()) == 0.0
 
 
-def test_depth_guided_masking_reaches_the_renderer(scene):
+def test_without_a_background_nothing_is_black(scene, monkeypatch):
     field, views, volume = scene
+    monkeypatch.setattr(field, "config", dataclasses.replace(field.config, background=False))
+    away = torch.tensor([[0.0, 0.0, 50.0]]), torch.tensor([[1.0, 0.0, 0.0]])
+    with torch.no_grad():
+        result = render_rays(field, views, volume, *away)
+    assert float(result.color.abs().sum()) == 0.0
+
+
+def test_depth_guided_masking_reaches_the_renderer():
+    # With evidence no sample lies where the views' depth would mask it.
+    field = tiny_field(evidence_split=0, encode_surface=False)
+    views, volume = box_scene(field)
     origins, directions = some_rays(9)
     plain = render_rays(field, views, volume, origins, directions)
     masked = render_rays(field, views, volume, origins, directions, masking="depth")

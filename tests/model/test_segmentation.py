@@ -8,6 +8,7 @@ import pytest
 import torch
 from furnished_room import NAMES, ColorEncoder, room_frames
 
+from govnesf_model.feature_blocks import FeatureBlocks
 from govnesf_model.keyframes import Keyframe, MapSnapshot
 from govnesf_model.map_points import points_from_depth, voxel_keys
 from govnesf_model.segmentation import (
@@ -110,7 +111,7 @@ def test_points_of_the_map_speak_for_the_pixels_that_show_them():
         MapSnapshot.empty(encoder.dim, 0.03),
         xyz=xyz,
         rgb=np.zeros((len(xyz), 3), np.uint8),
-        features=features,
+        features=FeatureBlocks.of(features),
         confidence=np.ones(len(xyz), np.float32),
     )
     text, contrast = encoder.encode_texts(["mug"]), encoder.encode_texts(["table", "floor"])

@@ -5,8 +5,8 @@ import torch
 from box_room import write_room
 
 from govnesf_model.data.posed_scene import open_scene
+from govnesf_model.scene_tensors import load_scene
 from govnesf_model.standin_features import corrupted_maps, error_risk, random_palette
-from govnesf_model.train_data import load_scene
 
 
 @pytest.fixture(scope="module")

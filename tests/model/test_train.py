@@ -134,7 +134,7 @@ def test_no_scene_is_an_error_that_names_the_folder(tmp_path):
 def test_the_command_line_reaches_the_configuration(rooms, tmp_path):
     parser = argparse.ArgumentParser()
     add_parser(parser.add_subparsers())
-    words = ["train", "small", "--data", str(rooms), "--out", str(tmp_path), "--steps", "3"]
+    words = ["train", "stereo", "--data", str(rooms), "--out", str(tmp_path), "--steps", "3"]
     arguments = parser.parse_args([*words, "--set", "loss.ov=0.25", "--set", "sampling.rayz=3"])
     with pytest.raises(ValueError, match=r"did you mean sampling\.rays"):
         arguments.run(arguments)

@@ -30,8 +30,43 @@ def test_small_is_the_shipped_field_s_shape():
     assert load_config("small").field == FieldConfig.small()
 
 
+def test_stereo_is_trained_alone_and_then_stays_as_it_is():
+    first, second = load_config("stereo"), load_config("small")
+    assert first.field == second.field
+    assert first.loss.stereo > 0
+    assert not first.loss.renders
+    assert first.optimizer.frozen == ()
+    assert second.loss.renders
+    assert second.optimizer.frozen == ("stereo",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "renders"),
+    [
+        ({}, False),
+        ({"stereo": 1.0}, False),
+        ({"ov": 0.5}, False),  # it is a share of the colour's weight
+        ({"color": 1.0}, True),
+        ({"depth": 0.1}, True),
+        ({"occupancy": 0.1}, True),
+        ({"hard_surface": 0.1}, True),
+    ],
+)
+def test_a_field_is_rendered_where_a_term_looks_at_it(changes, renders):
+    zero = {f.name: 0.0 for f in dataclasses.fields(LossConfig) if f.name != "surface_width"}
+    assert LossConfig(**{**zero, **changes}).renders is renders
+
+
+def test_lists_of_names_may_have_any_length():
+    assert load_config("small", ["optimizer.frozen=[]"]).optimizer.frozen == ()
+    two = load_config("small", ["optimizer.frozen=[stereo, unet]"])
+    assert two.optimizer.frozen == ("stereo", "unet")
+    with pytest.raises(ValueError, match=r"optimizer\.frozen"):
+        load_config("small", ["optimizer.frozen=stereo"])
+
+
 def test_every_preset_loads_and_survives_being_written():
-    assert preset_names() == ["base", "paper", "small"]
+    assert preset_names() == ["base", "paper", "small", "stereo"]
     for name in preset_names():
         config = load_config(name)
         assert from_dict(config.to_dict(), "a copy") == config
@@ -75,7 +110,7 @@ def test_what_is_wrong_is_said(setting, sentence):
 
 
 def test_a_missing_file_names_the_presets(tmp_path):
-    with pytest.raises(FileNotFoundError, match="presets are base, paper, small"):
+    with pytest.raises(FileNotFoundError, match="presets are base, paper, small, stereo"):
         load_config("tiny")
     with pytest.raises(FileNotFoundError, match=r"nothing\.yaml"):
         load_config(tmp_path / "nothing.yaml")

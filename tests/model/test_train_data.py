@@ -8,7 +8,9 @@ from box_room import LOWER, UPPER, write_room
 
 from govnesf_model.cameras import project, unproject
 from govnesf_model.data.posed_scene import open_scene
-from govnesf_model.train_data import draw_rays, draw_task, load_scene, seen_bounds, seen_by
+from govnesf_model.scene_tensors import load_scene
+from govnesf_model.train_data import draw_rays, draw_task, seen_bounds, seen_by
+from govnesf_model.unsteady_camera import UnsteadyCamera
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,25 @@ def test_jitter_changes_colours_and_nothing_else(folder, scene):
     changed = load_scene(open_scene(folder), (64, 48), jitter=random.Random(3))
     assert float((changed.colors() - scene.colors()).abs().mean()) > 0.01
     torch.testing.assert_close(changed.depth, scene.depth)
+
+
+def test_an_unsteady_camera_spoils_what_is_seen_and_not_what_should_be_shown(folder, scene):
+    camera = UnsteadyCamera.draw(8, random.Random(4), 1.0)
+    taken = load_scene(open_scene(folder), (64, 48), camera=camera)
+    torch.testing.assert_close(taken.shown, scene.rgb)
+    torch.testing.assert_close(taken.depth, scene.depth)
+    moved = (taken.T_world_camera - scene.T_world_camera)[:, :3, 3]
+    torch.testing.assert_close(moved, torch.from_numpy(camera.offset).float(), atol=1e-6, rtol=0)
+    raw = (taken.colors() - scene.colors()).abs().mean()
+    evened = (taken.colors() * taken.gain[:, :, None, None] - scene.colors()).abs().mean()
+    assert float(raw) > 0.02
+    assert float(evened) < 0.7 * float(raw)
+    # Held-back views are asked for what a steady camera would show.
+    task = draw_task(taken, 0.25, random.Random(1), references=(3, 5), targets=1)
+    rays = draw_rays(task, 50, random.Random(0))
+    x, y = rays.uv.long().unbind(1)
+    shown = task.targets.shown[0][:, y, x].T.float() / 255
+    torch.testing.assert_close(rays.color, shown)
 
 
 def test_cached_maps_are_the_backbone_s(folder):

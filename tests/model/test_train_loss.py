@@ -7,6 +7,8 @@ from train_runs import tiny_config
 
 from govnesf_model.data.readers import find_scenes
 from govnesf_model.field import GovNesf
+from govnesf_model.stereo import Surface
+from govnesf_model.surfaces import stereo_surfaces
 from govnesf_model.train_config import LossConfig
 from govnesf_model.train_loss import compute_loss
 from govnesf_model.train_problems import Problem, ProblemSource, SceneStore
@@ -39,11 +41,79 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(field, problem):
     total, parts = compute_loss(field, problem, config)
     weights = dataclasses.asdict(config) | {"ov": config.color * config.ov}
     named = {name: value for name, value in parts.items() if name != "samples"}
-    assert set(named) == set(weights) - {"surface_width"}
+    assert set(named) == set(weights) - {"surface_width", "stereo"}
     expected = sum(weights[name] * float(value) for name, value in named.items())
     assert float(total.detach()) == pytest.approx(expected, rel=1e-5)
     assert not any(value.requires_grad for value in parts.values())
     assert 0 < float(parts["samples"]) <= CONFIG.field.samples_per_ray
+
+
+@pytest.fixture(scope="module")
+def matching(tmp_path_factory) -> Problem:
+    """A problem with views to match."""
+    folder = tmp_path_factory.mktemp("rooms")
+    write_room(folder / "a", count=16)  # near enough to each other
+    config = tiny_config(loss={"stereo": 0.5}, sampling={"references": [6, 6]})
+    store = SceneStore(find_scenes([folder]), config.sampling, 0)
+    source = ProblemSource(store, config)
+    return next(p for p in map(source.__getitem__, range(20)) if p.stereo.pairs[0][1])
+
+
+def test_stereo_is_one_more_part_of_the_loss(field, matching):
+    config = LossConfig(stereo=0.5)
+    total, parts = compute_loss(field, matching, config)
+    rest, others = compute_loss(field, matching, dataclasses.replace(config, stereo=0.0))
+    assert set(parts) == {*others, "stereo", "stereo_error"}
+    expected = float(rest) + 0.5 * float(parts["stereo"])
+    assert float(total.detach()) == pytest.approx(expected, rel=1e-5)
+    assert 0 < float(parts["stereo_error"]) < 3
+    total.backward()
+    assert float(field.stereo.to_match.weight.grad.abs().max()) > 0
+    assert float(field.stereo.leave.weight.grad.abs().max()) > 0
+
+
+def test_stereo_alone_renders_nothing_and_learns(field, matching):
+    zero = {f.name: 0.0 for f in dataclasses.fields(LossConfig) if f.name != "surface_width"}
+    config = LossConfig(**{**zero, "stereo": 2.0})
+    optimizer = torch.optim.Adam(field.stereo.parameters(), 3e-3)
+    losses = []
+    for _ in range(25):
+        total, parts = compute_loss(field, matching, config)
+        assert set(parts) == {"stereo", "stereo_error"}
+        assert float(total.detach()) == pytest.approx(2 * float(parts["stereo"]))
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        losses.append(float(total.detach()))
+    assert losses[-1] < 0.8 * losses[0]
+    assert field.density_in.weight.grad is None
+
+
+def test_measured_depth_makes_the_depth_loss_small_at_once(field, problem):
+    """And what is not measured must not leak in: without it an untrained field knows no depth."""
+    told = compute_loss(field, dataclasses.replace(problem, measured=True), CONFIG.loss)[1]
+    blind = compute_loss(field, dataclasses.replace(problem, measured=False), CONFIG.loss)[1]
+    assert float(told["depth"]) < 0.3 * float(blind["depth"])
+    deaf = bare(dataclasses.replace(problem, measured=True))
+    assert "depth" not in compute_loss(field, deaf, CONFIG.loss)[1]
+
+
+def test_surfaces_that_are_known_already_are_taken(field, problem):
+    """Of a frozen stereo network they are computed once; both ways must agree."""
+    field.eval()
+    blind = dataclasses.replace(problem, measured=False)
+    refs = blind.references
+    surface = stereo_surfaces(field, refs.colors(), refs.maps, refs.K, refs.T_world_camera)
+    known = dataclasses.replace(blind, references=dataclasses.replace(refs, surface=surface))
+    one = compute_loss(field, blind, CONFIG.loss)[1]
+    two = compute_loss(field, known, CONFIG.loss)[1]
+    for name, value in one.items():
+        assert float(two[name]) == pytest.approx(float(value), rel=1e-4), name
+    wrong = Surface(surface.depth * 0.3, surface.spread * 0 + 0.01)
+    other = dataclasses.replace(blind, references=dataclasses.replace(refs, surface=wrong))
+    assert float(compute_loss(field, other, CONFIG.loss)[1]["depth"]) != pytest.approx(
+        float(one["depth"]), rel=1e-3
+    )
 
 
 def test_the_paper_s_loss_needs_no_depth_and_no_labels(field, problem):

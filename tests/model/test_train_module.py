@@ -3,6 +3,7 @@ import torch
 from box_room import write_room
 from train_runs import logged, tiny_config
 
+from govnesf_model.checkpoint import save_field
 from govnesf_model.data.readers import find_scenes
 from govnesf_model.train_config import OptimizerConfig
 from govnesf_model.train_loss import compute_loss
@@ -36,6 +37,63 @@ def test_steps_change_what_is_trained_and_nothing_else(rooms, tmp_path):
     assert {"unet", "density_in", "density_out", "fusion", "fusion_in", "encoder"} <= moved
     backbone = [key for key in after if key.startswith("encoder.backbone_net")]
     assert all(torch.equal(after[key], before[key]) for key in backbone)
+
+
+def test_frozen_parts_do_not_change_in_a_step(rooms, tmp_path):
+    start = save_field(FieldTraining(tiny_config(), tmp_path).field, tmp_path / "f.safetensors")
+    config = tiny_config(
+        optimizer={"learning_rate": 6e-3, "frozen": ["stereo", "unet"], "start": str(start)}
+    )
+    module = FieldTraining(config, tmp_path)
+    module.prepare(torch.rand(2, 3, 48, 64))
+    before = {key: value.clone() for key, value in module.field.state_dict().items()}
+    optimizer = module.configure_optimizers()["optimizer"]
+    problem = ProblemSource(SceneStore(find_scenes([rooms]), config.sampling, 0), config)[0]
+    for _ in range(2):
+        compute_loss(module.field, problem, config.loss)[0].backward()
+        optimizer.step()
+    after = module.field.state_dict()
+    moved = {key.split(".")[0] for key in after if not torch.equal(after[key], before[key])}
+    assert {"density_in", "density_out", "fusion", "encoder"} <= moved
+    assert not moved & {"stereo", "unet"}
+
+
+def test_parts_that_do_not_exist_cannot_be_frozen(tmp_path):
+    module = FieldTraining(tiny_config(optimizer={"frozen": ["unnet"]}), tmp_path)
+    with pytest.raises(ValueError, match=r"'unnet', which this field does not have: .*unet"):
+        module.configure_optimizers()
+
+
+def test_a_stereo_network_that_is_frozen_must_come_from_somewhere(tmp_path):
+    module = FieldTraining(tiny_config(optimizer={"frozen": ["stereo"]}), tmp_path)
+    with pytest.raises(ValueError, match=r"optimizer\.start=FILE"):
+        module.prepare(torch.rand(2, 3, 48, 64))
+
+
+def test_a_run_may_start_from_another_field(tmp_path):
+    other = FieldTraining(tiny_config(run={"seed": 5}), tmp_path).field
+    other.stereo.sharpness.data.fill_(3.25)
+    path = save_field(other, tmp_path / "other.safetensors")
+    module = FieldTraining(tiny_config(optimizer={"start": str(path)}), tmp_path)
+    module.prepare(torch.rand(2, 3, 48, 64))
+    own, theirs = module.field.state_dict(), other.state_dict()
+    for key, value in theirs.items():  # also the scale of the maps, which the 3D network knows
+        assert torch.equal(own[key], value), key
+    count = len(own)
+    assert module.notes["start"] == f"{count} of {count} tensors of other.safetensors"
+
+
+def test_what_does_not_fit_keeps_its_first_weights(tmp_path):
+    other = FieldTraining(tiny_config(field={"density_width": 24}), tmp_path).field
+    other.stereo.sharpness.data.fill_(3.25)
+    path = save_field(other, tmp_path / "other.safetensors")
+    config = tiny_config(optimizer={"start": str(path)})
+    module, fresh = FieldTraining(config, tmp_path), FieldTraining(config, tmp_path)
+    module.prepare(torch.rand(2, 3, 48, 64))
+    assert float(module.field.stereo.sharpness) == 3.25
+    assert torch.equal(module.field.density_in.weight, fresh.field.density_in.weight)
+    taken, count = module.notes["start"].split(" tensors")[0].split(" of ")
+    assert 0 < int(taken) < int(count)
 
 
 def test_the_seed_decides_the_first_weights(tmp_path):

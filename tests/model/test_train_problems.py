@@ -2,12 +2,14 @@ from itertools import islice
 
 import pytest
 import torch
+from box_field import tiny_field
 from box_room import write_room
 from furnished_room import ColorEncoder, room_frames, write_scene
 from train_runs import tiny_config
 
 from govnesf_model.data.readers import find_scenes
 from govnesf_model.ov_features import OvCache
+from govnesf_model.surfaces import stereo_surfaces
 from govnesf_model.train_problems import ProblemSampler, ProblemSource, SceneStore
 
 
@@ -109,12 +111,49 @@ def test_features_of_a_model_take_the_place_of_stand_ins(tmp_path, monkeypatch):
     torch.testing.assert_close(problem.ray_ov.norm(dim=-1), torch.ones(len(problem.ray_ov)))
 
 
+def test_views_to_match_are_drawn_where_stereo_is_trained(rooms):
+    assert source_of(rooms)[0].stereo is None
+    source = source_of(rooms, loss={"stereo": 1.0}, sampling={"stereo_views": 3})
+    problem = source[0]
+    assert len(problem.stereo.pairs) == 3
+    count = len(problem.stereo.views)
+    assert problem.stereo.T_world_camera.shape == (count, 4, 4)
+    assert set(problem.stereo.views) <= set(range(len(problem.references)))
+    again = source_of(rooms, loss={"stereo": 1.0}, sampling={"stereo_views": 3})[0]
+    assert torch.equal(problem.stereo.T_world_camera, again.stereo.T_world_camera)
+    assert problem.stereo.pairs == again.stereo.pairs
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_measured_depth_is_known_in_a_share_of_the_steps(rooms, share):
+    source = source_of(rooms, sampling={"measured": share})
+    told = [source[number].measured for number in range(30)]
+    assert sum(told) / 30 == pytest.approx(share, abs=0.25 if 0 < share < 1 else 0.0)
+
+
+def test_a_frozen_stereo_network_looks_at_a_scene_once(rooms):
+    config = tiny_config()
+    field = tiny_field()
+    paths = find_scenes([rooms])
+    store = SceneStore(paths, config.sampling, 0, field.encoder, stereo=field)
+    scene = store[0]
+    expected = stereo_surfaces(field, scene.colors(), scene.maps, scene.K, scene.T_world_camera)
+    assert torch.equal(scene.surface.depth, expected.depth)
+    problem = ProblemSource(store, config)[0]
+    held = store[[path.name for path in paths].index(problem.references.name)]
+    rows = [held.frames.index(frame) for frame in problem.references.frames]
+    assert torch.equal(problem.references.surface.depth, held.surface.depth[rows])
+    assert SceneStore(paths, config.sampling, 0)[0].surface is None
+
+
 def test_a_problem_moves_whole(rooms):
-    problem = source_of(rooms)[0]
+    problem = source_of(rooms, loss={"stereo": 1.0})[0]
     moved = problem.to("cpu")
     assert moved.number == problem.number
     assert torch.equal(moved.rays.origins, problem.rays.origins)
     assert torch.equal(moved.references.depth, problem.references.depth)
     assert moved.references.frames == problem.references.frames
+    assert moved.stereo.pairs == problem.stereo.pairs
+    assert moved.measured == problem.measured
     one = torch.rand(3, generator=problem.generator("cpu"))
     assert torch.equal(one, torch.rand(3, generator=moved.generator("cpu")))

@@ -70,7 +70,7 @@ def test_a_map_asks_and_masks_at_any_stride(field, files, spec, stride):
     snapshot = map_of(field, vlm).snapshot()
     assert vlm.stride == stride
     assert snapshot.features.shape == (len(snapshot.xyz), vlm.dim)
-    lengths = snapshot.features.float().norm(dim=1)
+    lengths = snapshot.features.tensor().float().norm(dim=1)
     assert ((lengths - 1).abs() < 2e-3).float().mean() > 0.95
 
     query = Query(texts=("mug", "red table"), contrast=("shadow",))
@@ -136,7 +136,9 @@ def test_a_sharp_temperature_does_not_break_prepared_queries(field, files):
     totals = ContrastTotals.of(snapshot, vlm)
     table = encode_query(vlm, Query(texts=("mug", "chair")))
     # Two texts that fit far better than every contrast word, to different points.
-    texts = F.normalize(snapshot.features[[0, len(snapshot.xyz) // 2]].float(), dim=1)
+    texts = F.normalize(
+        snapshot.features.take(np.array([0, len(snapshot.xyz) // 2])).float(), dim=1
+    )
     apart = F.normalize(texts - 0.99 * totals.word_features.mean(0), dim=1)
     for features in (table.text_features, texts, apart):
         prepared = totals.best_texts(
@@ -171,7 +173,7 @@ def test_long_features_leave_room_for_keyframes(field, files):
     scene_map = map_of(field, long, memory_mib=bound)
     status = scene_map.status()
     assert status["memory_mib"] <= 1.1 * bound
-    assert status["points"] * scene_map._points.row_bytes <= 0.51 * bound * 2**20
+    assert status["points"] * scene_map._surface.points.row_bytes <= 0.51 * bound * 2**20
     assert status["keyframes"] >= 2
 
 

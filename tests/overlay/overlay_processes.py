@@ -7,8 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import domain_coordinator
+import pytest
 
 started: list[subprocess.Popen[str]] = []
 OVERLAY = Path(__file__).resolve().parents[2] / "ros_overlay"
@@ -35,6 +39,18 @@ def install_package(prefix: Path, name: str, files: dict[str, str]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"#!{sys.executable}\n{text}" if kind == "lib" else text)
         file.chmod(0o755)
+
+
+@contextmanager
+def own_domain(prefix: Path) -> Iterator[None]:
+    """Give what is started meanwhile a ROS domain of its own and the packages of a prefix."""
+    with pytest.MonkeyPatch.context() as patch, domain_coordinator.domain_id() as number:
+        patch.setenv("ROS_DOMAIN_ID", str(number))
+        patch.setenv("ROS_LOG_DIR", str(prefix / "log"))
+        patch.setenv("AMENT_PREFIX_PATH", f"{prefix}:{sys.prefix}")
+        # Newcomers are greeted at once over UDP, which keeps these tests short.
+        patch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
+        yield
 
 
 def ros2(*arguments: str, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from govnesf_ros.conversions import BadInput, Intrinsics
+from govnesf_ros.calibration import Intrinsics
+from govnesf_ros.conversions import BadInput
 from govnesf_ros.frame_buffer import BufferConfig, FrameBuffer, TransformUnavailable
 from govnesf_ros.ledger import FrameLedger
 
@@ -299,3 +300,26 @@ def test_a_flush_drops_all_with_its_reason() -> None:
     rig.buffer.flush("clock_jump", "the clock jumped back")
     assert rig.reasons == {"clock_jump": 2}
     assert rig.ledger.counts().waiting == 0
+
+
+def test_what_came_just_before_the_first_image_of_a_new_time_is_kept() -> None:
+    rig = Rig(depth="required")
+    rig.buffer.add_camera_info(900_000 * MS, FRAME, SMALL)
+    rig.buffer.add_image(900_000 * MS, FRAME, "old")
+    rig.buffer.add_camera_info(1000 * MS, FRAME, INFO)
+    rig.buffer.add_depth(1000 * MS, "depth")
+    rig.buffer.add_image(1000 * MS, FRAME, "new")
+    (frame,) = rig.buffer.take_ready()
+    assert (frame.image, frame.depth, frame.intrinsics) == ("new", "depth", INFO)
+    assert rig.ledger.counts().reasons == {"clock_jump": 1}
+
+
+@pytest.mark.parametrize("stamp", [0, -5])
+def test_images_without_a_usable_stamp_are_refused_at_once(stamp) -> None:
+    # TF would take 0 for "the newest", wherever the camera was by then, and no stamp below it.
+    rig = Rig()
+    rig.buffer.add_camera_info(stamp, FRAME, INFO)
+    rig.buffer.add_image(stamp, FRAME, "image")
+    assert rig.buffer.take_ready() == []
+    assert rig.ledger.counts().reasons == {"bad_stamp": 1}
+    assert "must stamp them" in rig.said[0]

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,7 @@ from govnesf_model.field import FieldConfig, GovNesf
 from govnesf_model.query import Query
 from govnesf_model.scene_map import MapConfig, SceneMap
 from govnesf_ros.answers import Answers, keyframe_mask, overlay_picture
-from govnesf_ros.conversions import Intrinsics
+from govnesf_ros.calibration import Intrinsics, Straightener
 from govnesf_ros.frame_buffer import ReadyFrame
 from govnesf_ros.ledger import FrameLedger
 from govnesf_ros.mapping import Mapper, keyframe_header
@@ -121,15 +122,84 @@ def test_bad_depth_costs_the_frame_only_where_depth_is_required(field, depth, us
     assert "aligned_depth_to_color" in rig.said[0]
 
 
-def test_distortion_is_warned_of_once(field) -> None:
-    rig = Rig(field)
-    info = dataclasses.replace(
-        Intrinsics(FRAMES[0].K, 160, 120), distortion=(0.1,), model="plumb_bob"
+def test_distorted_images_are_mapped_as_a_pinhole_sees_them(field) -> None:
+    rig = Rig(field, image_width=80)
+    info = Intrinsics(FRAMES[0].K, 160, 120, distortion=(-0.3,), model="plumb_bob")
+    rig.feed(0, intrinsics=info)
+    (keyframe,) = rig.map.snapshot().keyframes
+    straight = Straightener()(FRAMES[0].rgb, FRAMES[0].depth, info)
+    assert straight.K[0, 0] < 0.98 * info.K[0, 0]  # a barrel sees more than its centre's scale says
+    assert np.allclose(keyframe.K[0, 0], straight.K[0, 0] / 2)
+    assert np.array_equal(
+        keyframe.rgb, cv2.resize(straight.rgb, (80, 60), interpolation=cv2.INTER_AREA)
     )
-    for index in range(2):
-        rig.feed(index, intrinsics=info)
-    assert len(rig.said) == 1
-    assert "plumb_bob distortion" in rig.said[0]
+    assert set(np.unique(keyframe.depth)) <= set(np.unique(FRAMES[0].depth))
+    assert rig.said == []
+
+
+def test_depth_of_another_size_than_colour_gives_the_same_map(field) -> None:
+    sizes = []
+    for step in (1, 2):
+        rig = Rig(field, image_width=80)
+        depth = FRAMES[0].depth[step // 2 :: step, step // 2 :: step]
+        header = header_message(START, "optical")
+        rig.feed(0, depth=image_message(header, np.ascontiguousarray(depth), "32FC1"))
+        (keyframe,) = rig.map.snapshot().keyframes
+        assert keyframe.depth.shape == (60, 80)
+        sizes.append(len(rig.map.snapshot().xyz))
+    assert rig.said == []
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.03)
+
+
+def test_a_camera_that_changes_its_resolution_goes_on_in_the_map_s_aspect(field) -> None:
+    rig = Rig(field, image_width=80)
+    rig.feed(0)
+    wide = room_frames(6, width=320, height=180)[2]
+    header = header_message(START, "optical")
+    rig.feed(
+        2,
+        image=image_message(header, wide.rgb, "rgb8"),
+        intrinsics=Intrinsics(wide.K, 320, 180),
+        depth=image_message(header, wide.depth, "32FC1"),
+    )
+    assert rig.ledger.counts().used == 2
+    first, second = rig.map.snapshot().keyframes
+    assert second.rgb.shape == first.rgb.shape
+    assert second.source_size == (240, 180)
+    assert second.K[0, 2] == pytest.approx((240 - 1) / 2 / 3 - (1 - 1 / 3) / 2)
+    assert "images of 320x180 are cropped" in rig.said[0]
+    # What both see is one table: the crop has shifted no ray.
+    table = np.abs(rig.map.snapshot().xyz - [0.3, 0.2, 0.7]).max(axis=1) < 0.15
+    heights = rig.map.snapshot().xyz[table, 2]
+    assert len(heights) > 20
+    assert np.percentile(np.abs(heights - 0.7), 80) < 0.04
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "out_of_memory", "lower image_width"),
+        (MemoryError(""), "out_of_memory", "lower image_width"),
+        (RuntimeError("shapes differ"), "model_error", "RuntimeError: shapes differ"),
+    ],
+)
+def test_an_encoder_that_raises_costs_one_image_and_the_next_one_is_mapped(
+    field, error, reason, words
+) -> None:
+    rig = Rig(field)
+    rig.feed(0)
+    before = rig.map.snapshot()
+    encode = rig.map.vlm.encode_images
+
+    def fail(rgb):
+        raise error
+
+    rig.map.vlm.encode_images = fail
+    assert rig.feed(1) == {reason: 1}
+    assert words in rig.said[0]
+    assert rig.map.snapshot() is before
+    rig.map.vlm.encode_images = encode
+    rig.feed(2)
     assert rig.ledger.counts().used == 2
 
 

@@ -8,7 +8,8 @@ from sensor_msgs.msg import PointField
 from sensor_msgs_py import point_cloud2
 from visualization_msgs.msg import Marker
 
-from govnesf_ros.conversions import to_matrix, to_metres, to_rgb
+from govnesf_ros.conversions import to_matrix
+from govnesf_ros.images import to_metres, to_rgb
 from govnesf_ros.messages import (
     cloud_message,
     compressed_message,

@@ -7,19 +7,19 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
 
 from govnesf_model.scene_map import MapConfig
-from govnesf_ros.parameters import (
-    MapperSettings,
+from govnesf_ros.parameter_values import (
     ParameterProblem,
-    PlayerSettings,
     declare,
-    document,
     problem_with,
     read,
+    too_late,
     with_live_values,
 )
+from govnesf_ros.parameters import MapperSettings, PlayerSettings, ViewerSettings
+from govnesf_ros.parameters_page import document
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CLASSES = pytest.mark.parametrize("settings", [MapperSettings, PlayerSettings])
+CLASSES = pytest.mark.parametrize("settings", [MapperSettings, PlayerSettings, ViewerSettings])
 
 
 def node_with(graph, **overrides):
@@ -83,6 +83,16 @@ def test_only_live_parameters_change_at_once(graph) -> None:
     assert not result.successful
 
 
+def test_what_is_read_at_configure_is_refused_later_unless_it_stays_as_it_is() -> None:
+    settings = MapperSettings()
+    assert too_late(settings, [Parameter("min_score", value=0.7)]) == ""
+    assert too_late(settings, [Parameter("voxel_size", value=settings.voxel_size)]) == ""
+    assert too_late(settings, [Parameter("vocabulary", value=list(settings.vocabulary))]) == ""
+    refusal = too_late(settings, [Parameter("voxel_size", value=0.1)])
+    assert "'voxel_size' is read when the node is configured" in refusal
+    assert "clean up the node first" in refusal
+
+
 def test_parameters_of_ros_itself_are_no_problem() -> None:
     assert problem_with(MapperSettings, "use_sim_time", True) == ""
 
@@ -104,4 +114,4 @@ def test_the_commented_file_holds_known_parameters_with_their_defaults() -> None
 
 def test_the_documentation_is_up_to_date() -> None:
     committed = (REPOSITORY / "docs" / "parameters.md").read_text()
-    assert committed == document(), "python -m govnesf_ros.parameters > docs/parameters.md"
+    assert committed == document(), "python -m govnesf_ros.parameters_page > docs/parameters.md"

@@ -14,7 +14,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_ros import Buffer, TransformListener
 
 from govnesf_model.data.posed_scene import SceneError, open_scene
-from govnesf_ros.conversions import stamp_to_ns, to_intrinsics, to_matrix, to_metres, to_rgb
+from govnesf_ros.calibration import to_intrinsics
+from govnesf_ros.conversions import stamp_to_ns, to_matrix
+from govnesf_ros.images import to_metres, to_rgb
 from govnesf_ros.player_node import PlayerNode
 
 COUNT = 6

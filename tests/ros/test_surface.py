@@ -1,113 +1,14 @@
 """Publishers, sender and services on a real graph, with a map whose truth is exact."""
 
-import dataclasses
-from collections.abc import Callable, Iterator
-
 import numpy as np
 import pytest
-import torch
-from furnished_room import COLORS, NAMES, TABLE, ColorEncoder, room_frames
+from furnished_room import COLORS, NAMES, TABLE
 from govnesf_ros.srv import QueryText, SetVocabulary
-from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import Image, PointCloud2
 from sensor_msgs_py import point_cloud2
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
-from vision_msgs.msg import Detection3DArray, LabelInfo
-from visualization_msgs.msg import MarkerArray
 
-from govnesf_model.field import FieldConfig, GovNesf
 from govnesf_model.palette import label_colors
-from govnesf_model.scene_map import MapConfig, SceneMap
-from govnesf_ros.answers import Answers
-from govnesf_ros.ledger import FrameLedger
-from govnesf_ros.mapping import Mapper, frame_name
-from govnesf_ros.parameters import MapperSettings
-from govnesf_ros.publishers import Publishers
-from govnesf_ros.sender import Refresh, Sender
-from govnesf_ros.services import Services
-from govnesf_ros.worker import NewestWorker
-
-STAMP = 1_700_000_000_000_000_001
-FRAMES = room_frames(4)
-TOPICS = {
-    "semantic_cloud": PointCloud2,
-    "labels": LabelInfo,
-    "query/cloud": PointCloud2,
-    "query/mask": Image,
-    "query/labels": LabelInfo,
-    "query/overlay": Image,
-    "query/markers": MarkerArray,
-    "query/detections": Detection3DArray,
-}
-
-
-class Robot:
-    """The parts of the node around a map, and a client that listens to everything."""
-
-    def __init__(self, graph, frames: int) -> None:
-        torch.manual_seed(0)
-        self.graph = graph
-        config = FieldConfig.small(unet_channels=(4, 4, 4), samples_per_ray=16, voxel_size=0.32)
-        self.map = SceneMap(
-            GovNesf(config).eval(), ColorEncoder(), MapConfig(image_width=160, min_sharpness=0.0)
-        )
-        node = self.node = graph.node("govnesf")
-        node.settings = MapperSettings()
-        self.answers = Answers(self.map, ColorEncoder(), NAMES)
-        self.mapper = Mapper(self.map, FrameLedger(print))
-        self.publishers = Publishers(node, "map")
-        sender = Sender(self.map, self.answers, self.publishers)
-        self.worker = NewestWorker("sending", sender.process)
-        self.services = Services(
-            node, self.answers, self.mapper, self.publishers, self._reset, self.refresh
-        )
-        for index in range(frames):
-            self.add(index)
-        client = self.client = graph.node("client")
-        self.got: dict[str, list] = {name: [] for name in TOPICS}
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        for name, kind in TOPICS.items():
-            client.create_subscription(kind, f"govnesf/{name}", self.got[name].append, latched)
-
-    def add(self, index: int) -> None:
-        name = frame_name("optical", STAMP + index)
-        self.map.add(dataclasses.replace(FRAMES[index], name=name))
-
-    def call(self, kind, name: str, **request):
-        client = self.client.create_client(kind, f"govnesf/{name}")
-        self.graph.spin_until(client.service_is_ready)
-        future = client.call_async(kind.Request(**request))
-        self.graph.spin_until(future.done)
-        return future.result()
-
-    def wait(self, name: str, count: int):
-        self.graph.spin_until(lambda: len(self.got[name]) >= count)
-        return self.got[name][-1]
-
-    def _reset(self, timeout: float) -> None:
-        self.map.reset()
-
-    def refresh(self, found=None) -> None:
-        self.worker.submit(Refresh(found))
-
-
-@pytest.fixture
-def make_robot(graph) -> Iterator[Callable[[int], Robot]]:
-    robots = []
-
-    def make(frames: int) -> Robot:
-        robots.append(Robot(graph, frames))
-        return robots[-1]
-
-    yield make
-    for robot in robots:
-        robot.worker.stop(2.0)
-
-
-@pytest.fixture
-def robot(make_robot) -> Robot:
-    return make_robot(4)
 
 
 def test_a_query_answers_with_boxes_cloud_and_mask(robot) -> None:

@@ -122,3 +122,10 @@ def test_a_quaternion_of_zeros_does_not_raise() -> None:
     tf.buffer.set_transform(broken, "test")
     assert tf.x(1.0) is None
     assert stamp_to_ns(broken.header.stamp) == SECOND
+
+
+def test_a_stamp_below_zero_has_no_pose_and_raises_nothing() -> None:
+    tf = Tf()
+    tf.put("map", "optical", 10.0)
+    assert tf.x(-5.0) is None
+    assert tf.why(-5.0)[0] == "transform_too_old"

@@ -24,7 +24,7 @@ def gate():
 def test_the_newest_item_wins_when_the_worker_is_behind(gate) -> None:
     worker, done, replaced, release = gate
     worker.submit(1)
-    wait_until(lambda: worker._item is None)  # begun
+    wait_until(lambda: not worker._items)  # begun
     begin = time.perf_counter()
     for item in (2, 3, 4):
         worker.submit(item)
@@ -34,10 +34,28 @@ def test_the_newest_item_wins_when_the_worker_is_behind(gate) -> None:
     wait_until(lambda: done == [1, 4])
 
 
+def test_keys_take_turns_and_push_out_only_their_own() -> None:
+    done, replaced, release = [], [], threading.Semaphore(0)
+
+    def process(item):
+        release.acquire()
+        done.append(item)
+
+    worker = NewestWorker("test", process, replaced.append, key=lambda item: item[0])
+    worker.submit("a0")
+    wait_until(lambda: not worker._items)
+    for item in ("b1", "a1", "b2", "a2", "b3"):
+        worker.submit(item)
+    assert replaced == ["b1", "a1", "b2"]
+    release.release(3)
+    wait_until(lambda: done == ["a0", "b3", "a2"])
+    worker.stop(2.0)
+
+
 def test_calls_run_between_items_on_the_thread(gate) -> None:
     worker, done, _, release = gate
     worker.submit(1)
-    wait_until(lambda: worker._item is None)
+    wait_until(lambda: not worker._items)
     worker.submit(2)
     threading.Timer(0.05, release.release).start()
     seen = worker.call(lambda: (list(done), threading.current_thread().name), timeout=2.0)
@@ -47,7 +65,7 @@ def test_calls_run_between_items_on_the_thread(gate) -> None:
 def test_a_call_that_never_began_is_not_run_later(gate) -> None:
     worker, done, _, release = gate
     worker.submit(1)
-    wait_until(lambda: worker._item is None)
+    wait_until(lambda: not worker._items)
     ran = []
     with pytest.raises(TimeoutError, match="busy"):
         worker.call(lambda: ran.append(1), timeout=0.05)
@@ -72,7 +90,7 @@ def test_exceptions_reach_the_caller_and_do_not_end_the_thread() -> None:
 def test_a_stopped_worker_gives_back_what_waits(gate) -> None:
     worker, _, replaced, release = gate
     worker.submit(1)
-    wait_until(lambda: worker._item is None)
+    wait_until(lambda: not worker._items)
     worker.submit(2)
     release.release(1)
     assert worker.stop(2.0)

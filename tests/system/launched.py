@@ -16,7 +16,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from govnesf_ros.conversions import stamp_to_ns
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-START_SECONDS = 90.0  # importing torch takes its time on a busy machine
+START_SECONDS = 300.0  # importing torch takes its time on a busy machine
 
 
 class Launched:

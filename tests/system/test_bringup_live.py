@@ -9,92 +9,24 @@ import time
 
 import numpy as np
 import pytest
-import yaml
-from furnished_room import room_frames
-from govnesf_ros.srv import QueryText, SetVocabulary
-from launched import Client, Launched, assert_sum_holds, reasons, running
+from govnesf_ros.srv import SetVocabulary
+from launched import reasons, running
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from robot import launched_case
+from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
-from tf2_ros import TransformBroadcaster
 
-from govnesf_ros import messages
+from govnesf_ros.conversions import stamp_to_ns
 
-FRAMES = room_frames(12)
 TEXTS = ["table", "cabinet"]
-
-
-class Robot:
-    """A camera and a localisation that obey the test."""
-
-    def __init__(self, client: Client) -> None:
-        self.client, node = client, client.node
-        self.image = node.create_publisher(Image, "/camera/color/image_raw", 10)
-        self.info = node.create_publisher(CameraInfo, "/camera/color/camera_info", 10)
-        self.depth = node.create_publisher(Image, "/camera/depth/image_raw", 10)
-        self.tf = TransformBroadcaster(node)
-
-    def send(self, index: int, frame: str = "optical", move: bool = True, **changes) -> int:
-        """Send a frame of the room, its image or camera_info changed; return its stamp."""
-        source = FRAMES[index % len(FRAMES)]
-        stamp = time.time_ns()
-        header = messages.header_message(stamp, frame)
-        info = messages.camera_info_message(header, source.K, 160, 120)
-        image = messages.image_message(header, source.rgb, "rgb8")
-        for name, value in changes.items():
-            setattr(info if hasattr(info, name) and name == "k" else image, name, value)
-        self.info.publish(info)
-        self.depth.publish(messages.image_message(header, source.depth, "32FC1"))
-        self.image.publish(image)
-        if move:
-            self.move(index, stamp)
-        return stamp
-
-    def move(self, index: int, stamp: int) -> None:
-        header = messages.header_message(stamp, "map")
-        T = FRAMES[index % len(FRAMES)].T_world_camera
-        self.tf.sendTransform(messages.transform_message(header, "optical", T))
-
-
-class Case:
-    """The launched node, the robot, and what is asked of both all the time."""
-
-    def __init__(self, client: Client, launched: Launched) -> None:
-        self.client, self.launched, self.robot = client, launched, Robot(client)
-        self.last = None
-
-    def status(self):
-        status = self.last = self.client.new_status()
-        assert_sum_holds(status)
-        return status
-
-    def until_settled(self) -> None:
-        self.client.until(lambda: self.status().frames_waiting == 0)
-
-    def heard(self, words: str) -> None:
-        self.client.until(lambda: any(words in text for text in self.client.said), 10.0)
-
-    def query(self, **request):
-        return self.client.call(QueryText, "query", **request)
 
 
 @pytest.fixture(scope="module")
 def case(domain, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("live")
-    parameters = {"tf_timeout": 0.5, "image_width": 160, "torch_threads": 1}
-    (folder / "test.yaml").write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
-    launched = Launched(folder / "log", "source:=live", f"params_file:={folder / 'test.yaml'}")
-    client = Client(domain)
-    try:
-        client.until_active(launched)
-        found = Case(client, launched)
-        client.until(lambda: found.robot.image.get_subscription_count() == 1)
-        client.until(lambda: found.robot.info.get_subscription_count() == 1)
+    parameters = {"tf_timeout": 0.5, "image_width": 160}
+    with launched_case(domain, tmp_path_factory.mktemp("live"), **parameters) as found:
         yield found
-    finally:
-        client.close()
-        launched.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -242,6 +174,25 @@ def test_bytes_that_are_no_text_get_a_sentence(case) -> None:
     cdr = b"\x00\x01\x00\x00" + struct.pack("<I", len(data) + 1) + data + b"\0"
     publisher.publish(cdr)
     case.heard("text 1 is not valid UTF-8")
+
+
+def test_the_overlay_follows_images_that_are_no_keyframes(case) -> None:
+    pictures = []
+    latched = QoSProfile(depth=1, durability=1)
+    subscription = case.client.node.create_subscription(
+        Image, "/govnesf/query/overlay", pictures.append, latched
+    )
+    assert case.query(texts=TEXTS).success
+    case.client.until(lambda: pictures)  # of the newest keyframe
+    keyframes = case.status().keyframes
+    for _ in range(3):
+        stamp = case.robot.send(2)  # a view that the map holds already
+        case.client.until(lambda at=stamp: stamp_to_ns(pictures[-1].header.stamp) == at)
+        case.until_settled()
+        case.client.spin(0.3)  # the rate of overlays is bounded
+    assert pictures[-1].header.frame_id == "optical"
+    assert case.status().keyframes == keyframes
+    case.client.node.destroy_subscription(subscription)
 
 
 def test_no_texts_end_the_query(case) -> None:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from govnesf_model.data.posed_scene import SceneError
 
 MIN_SPREAD = 0.02  # second smallest mean square of the cameras' x axes; less: they never turned
+MAX_TILT = 60.0  # degrees that cameras look up or down on average
 UNIT_DOWN = (0.0, 0.0, -1.0)
 
 
@@ -62,3 +63,23 @@ def gravity_of_cameras(
     axis[largest] = np.sign(estimate[largest])
     near = math.degrees(math.acos(min(1.0, float(axis @ estimate))))
     return axis if near <= snap_degrees else estimate
+
+
+def uprightness(poses: Float[np.ndarray, "n 4 4"]) -> float:
+    """Return how far down the lower edges of images point on average: 1 level, -1 on its head.
+
+    Args:
+        poses: T_world_camera in a world whose z should be up.
+    """
+    return float((poses[:, :3, 1] @ np.array(UNIT_DOWN)).mean())
+
+
+def tilt_warning(poses: Float[np.ndarray, "n 4 4"]) -> str:
+    """Return a sentence where the cameras lie so oddly that z may not be up, or nothing."""
+    tilt = math.degrees(math.acos(max(-1.0, min(1.0, uprightness(poses)))))
+    if tilt <= MAX_TILT:
+        return ""
+    return (
+        f"the cameras are tilted by {tilt:.0f} degrees on average: if z is not up in this world, "
+        "give gravity (scene.json, or the option gravity=x,y,z or gravity=cameras)"
+    )

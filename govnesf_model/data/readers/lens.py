@@ -14,6 +14,9 @@ from jaxtyping import Float, UInt8
 
 from govnesf_model.data.posed_scene import SceneError
 
+_GRID = 65  # points along each side at which a pinhole is held against its lens
+_ZOOM = 8.0  # straightening that changes the focal length more than this is no calibration
+
 
 @dataclass(frozen=True, eq=False)
 class Lens:
@@ -48,16 +51,16 @@ class Lens:
         return replace(self, K=K, width=size[0], height=size[1])
 
     def pinhole(self, size: tuple[int, int] | None = None) -> "Lens":
-        """Return a pinhole, every pixel of which this camera sees, for images of a size."""
+        """Return the widest pinhole of which this camera sees every pixel, for images of a size.
+
+        It keeps the principal point and the shape of the pixels.
+
+        Raises:
+            SceneError: the distortion leaves no such camera.
+        """
         lens = self
-        if self.fisheye:
-            K = cv2.fisheye.estimateNewCameraMatrixForUndistortRectify(
-                self.K, self.coefficients(), self.size, np.eye(3), balance=0.0
-            )
-            lens = Lens(np.asarray(K, dtype=np.float64), self.width, self.height)
-        elif not self.straight:
-            K, _ = cv2.getOptimalNewCameraMatrix(self.K, self.coefficients(), self.size, alpha=0)
-            lens = Lens(np.asarray(K, dtype=np.float64), self.width, self.height)
+        if not self.straight:
+            lens = Lens(self._zoomed(self._narrowest_view()), self.width, self.height)
         return lens if size is None else lens.scaled(size)
 
     def same(self, other: "Lens") -> bool:
@@ -76,6 +79,45 @@ class Lens:
         bend = np.zeros(count)
         bend[: len(self.distortion)] = self.distortion[:count]
         return bend
+
+    def straightening(
+        self, K: Float[np.ndarray, "3 3"], size: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return where in this image every pixel of a pinhole is, two float32 [H, W]."""
+        find = cv2.fisheye.initUndistortRectifyMap if self.fisheye else cv2.initUndistortRectifyMap
+        return find(self.K, self.coefficients(), np.eye(3), K, size, cv2.CV_32FC1)
+
+    def _narrowest_view(self) -> float:
+        """Return the least zoom at which the lens sees all of the pinhole's image."""
+        low, high = 1 / _ZOOM, _ZOOM
+        if self._sees_all(low):
+            return low
+        if not self._sees_all(high):
+            raise SceneError(
+                f"the distortion {', '.join(f'{value:g}' for value in self.distortion)} leaves "
+                f"nothing of a {self.width}x{self.height} image: calibrate the camera again"
+            )
+        while high / low > 1 + 1e-4:
+            middle = math.sqrt(low * high)
+            low, high = (low, middle) if self._sees_all(middle) else (middle, high)
+        return high
+
+    def _sees_all(self, zoom: float) -> bool:
+        """Tell whether all pixels of the pinhole lie in the image, none in a fold of it."""
+        steps = np.array([self.width - 1, self.height - 1]) / (_GRID - 1)
+        on_grid = np.diag([*(1 / steps), 1.0]) @ self._zoomed(zoom)
+        u, v = self.straightening(on_grid, (_GRID, _GRID))
+        u, v = u.astype(np.float64), v.astype(np.float64)
+        inside = (u >= 0) & (u <= self.width - 1) & (v >= 0) & (v <= self.height - 1)
+        # Beyond where the polynomial turns back, far directions fall onto near ones.
+        along, down = np.diff(np.stack([u, v]), axis=2), np.diff(np.stack([u, v]), axis=1)
+        turn = along[0, :-1] * down[1, :, :-1] - along[1, :-1] * down[0, :, :-1]
+        return bool(inside.all() and (turn > 0).all())
+
+    def _zoomed(self, zoom: float) -> np.ndarray:
+        K = self.K.astype(np.float64).copy()
+        K[:2, :2] *= zoom
+        return K
 
 
 class Resampler:
@@ -148,12 +190,7 @@ class Resampler:
         """Return the position in the lens's image of every pixel of the target, float32 each."""
         key = (lens.K.tobytes(), lens.size, lens.distortion, lens.fisheye, target.size)
         if key not in self._maps:
-            straighten = (
-                cv2.fisheye.initUndistortRectifyMap if lens.fisheye else cv2.initUndistortRectifyMap
-            )
-            self._maps[key] = straighten(
-                lens.K, lens.coefficients(), np.eye(3), target.K, target.size, cv2.CV_32FC1
-            )
+            self._maps[key] = lens.straightening(target.K, target.size)
         return self._maps[key]
 
 

@@ -6,9 +6,9 @@ their camera_info; depth of another camera is registered to them. The bag is rea
 find the frames; an image is decoded when it is asked for.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from tqdm import tqdm
@@ -16,6 +16,7 @@ from tqdm import tqdm
 from govnesf_model.data.posed_scene import PosedScene, SceneError
 from govnesf_model.data.readers.assemble import Gravity, assemble
 from govnesf_model.data.readers.bag_images import color_image, depth_image
+from govnesf_model.data.readers.bag_reader import Bag
 from govnesf_model.data.readers.bag_topics import IMAGE_TYPES, TF_TYPE, Topics, choose_topics
 from govnesf_model.data.readers.bag_transforms import TransformTree
 from govnesf_model.data.readers.lens import Lens, Resampler
@@ -49,7 +50,7 @@ def read(root: Path, options: Mapping[str, object]) -> PosedScene:
     Options: image, info, depth (or "none"), depth_info name topics; map_frame and camera_frame name
     frames; sync is how far apart in seconds an image and its depth may be.
     """
-    bag = _Bag(_bag_path(root))
+    bag = Bag(_bag_path(root))
     with bag.open() as reader:
         counts = {c.topic: (c.msgtype, 0) for c in reader.connections}
         for c in reader.connections:
@@ -80,9 +81,8 @@ def read(root: Path, options: Mapping[str, object]) -> PosedScene:
         )
     notes.append(f"poses: {frame} in {fixed}; images: {topics.image}")
 
-    with bag.open() as reader:
-        first = bag.message(reader, topics.image, found.images[kept[0]][1])
-        size = color_image(first, topics.image).shape[1::-1]
+    first = bag.message(topics.image, found.images[kept[0]][1])
+    size = color_image(first, topics.image).shape[1::-1]
     lens = _lens(found.infos[topics.info], topics.image, size)
     pinhole = lens.pinhole(options["size"])
     files = _Files(bag, topics, [found.images[i][1] for i in kept], lens, pinhole)
@@ -101,45 +101,6 @@ def read(root: Path, options: Mapping[str, object]) -> PosedScene:
         source=f"ROS 2 bag {root.name}",
         notes=notes,
     )
-
-
-class _Bag:
-    """Opens a bag anew for each use, so that scenes can be pickled and read by several workers."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @contextmanager
-    def open(self) -> Iterator[object]:
-        from rosbags.highlevel import AnyReader, AnyReaderError
-        from rosbags.typesys import Stores, get_typestore
-
-        # Bags of older distros carry no definitions of their messages; these never changed.
-        store = get_typestore(Stores.ROS2_HUMBLE)
-        try:
-            with AnyReader([self.path], default_typestore=store) as reader:
-                yield reader
-        except SceneError:
-            raise
-        except (AnyReaderError, OSError) as error:
-            raise _unreadable(self.path, error) from error
-        except Exception as error:
-            # rosbags has an error class per storage and lets those of sqlite3 and struct through.
-            if type(error).__module__.split(".")[0] in (
-                "rosbags",
-                "sqlite3",
-                "struct",
-                "zstandard",
-            ):
-                raise _unreadable(self.path, error) from error
-            raise
-
-    def message(self, reader: object, topic: str, time: int) -> object:
-        """Return the message of a topic that was recorded at a time in nanoseconds."""
-        connections = [c for c in reader.connections if c.topic == topic]
-        for connection, _, data in reader.messages(connections, start=time, stop=time + 1):
-            return reader.deserialize(data, connection.msgtype)
-        raise SceneError(f"{self.path} lost the message of {topic} at {time}")
 
 
 class _Index:
@@ -205,7 +166,7 @@ class _Index:
 
 class _Files:
     def __init__(
-        self, bag: _Bag, topics: Topics, times: list[int], lens: Lens, target: Lens
+        self, bag: Bag, topics: Topics, times: list[int], lens: Lens, target: Lens
     ) -> None:
         self.bag, self.topics, self.times, self.lens = bag, topics, times, lens
         self.views = Resampler(target)
@@ -230,7 +191,7 @@ class _Files:
             notes.append(
                 f"{apart.sum()} of {len(stamps)} images have no depth within {sync:g} s of them"
             )
-        self.depth_info = found.infos.get(self.topics.depth_info)
+        self.depth_info = _plain(found.infos.get(self.topics.depth_info))
         other = found.depth_frame.lstrip("/")
         if other and other != frame.lstrip("/"):
             root = found.tree.chain(frame)[-1]
@@ -243,16 +204,14 @@ class _Files:
         return notes
 
     def rgb(self, index: int) -> np.ndarray:
-        with self.bag.open() as reader:
-            message = self.bag.message(reader, self.topics.image, self.times[index])
+        message = self.bag.message(self.topics.image, self.times[index])
         return self.views.color(color_image(message, self.topics.image), self.lens)
 
     def depth(self, index: int) -> np.ndarray:
         time = self.depth_times[index]
         if time is None:
             return np.zeros((self.views.target.height, self.views.target.width), np.float32)
-        with self.bag.open() as reader:
-            message = self.bag.message(reader, self.topics.depth, time)
+        message = self.bag.message(self.topics.depth, time)
         metres = depth_image(message, self.topics.depth)
         size = metres.shape[1::-1]
         if self.depth_info is None:
@@ -263,6 +222,14 @@ class _Files:
 
     def label(self, index: int) -> None:
         return None
+
+
+def _plain(info: object | None) -> SimpleNamespace | None:
+    """Return what `_lens` reads of a CameraInfo: messages of a bag cannot be pickled."""
+    if info is None:
+        return None
+    names = ("k", "p", "d", "width", "height", "distortion_model")
+    return SimpleNamespace(**{name: getattr(info, name) for name in names})
 
 
 def _lens(info: object, topic: str, size: tuple[int, int]) -> Lens:
@@ -303,10 +270,3 @@ def _bag_path(root: Path) -> Path:
             "order: make one with `ros2 bag reindex`"
         )
     return files[0]
-
-
-def _unreadable(path: Path, error: Exception) -> SceneError:
-    return SceneError(
-        f"{path} cannot be read as a bag: {' '.join(str(error).split())} (a recording that was cut "
-        "off is mended by `ros2 bag reindex` or `mcap recover`)"
-    )

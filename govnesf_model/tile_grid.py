@@ -1,0 +1,178 @@
+"""A volume in tiles: cubes of voxels on a lattice that is anchored at the world's origin.
+
+    slots = {(0, 0, 0): Slot(1, free), (1, 0, 0): Slot(2, free)}
+    grid = TileGrid(0.16, TILE, slots, device)
+    values = gather(table, *grid.taps(points))        # rows of slot n: n * TILE**3 and following
+
+There is no wall and no box around the tiles is ever filled: a small table of pages tells in which
+slot of the pooled tables a tile lies. Slot 0 stands for all tiles that are not there and holds what
+the network makes of empty space. Points between two tiles mix both, as in one dense volume.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from .cost_volume import VolumeGrid
+
+TILE = 8  # voxels along the edge of a tile; the network halves them twice
+_MOST_PAGES = 1 << 22  # of a table of pages; tiles that lie wider apart are searched for
+
+Tile = tuple[int, int, int]
+
+
+class Slot:
+    """A place in pooled tables that is free again when nobody holds it any more."""
+
+    __slots__ = ("_free", "number", "sigma")
+
+    def __init__(self, number: int, free: list[int]) -> None:
+        """Take a place.
+
+        Args:
+            number: of the place.
+            free: takes the number back; appending to a list needs no lock.
+        """
+        self.number = number
+        self.sigma: Tensor | None = None
+        self._free = free
+
+    def __del__(self) -> None:
+        self._free.append(self.number)
+
+
+class TileGrid:
+    """Places the voxels of tiles, with the interface of `VolumeGrid` for sampling."""
+
+    def __init__(
+        self,
+        voxel: float,
+        edge: int,
+        slots: Mapping[Tile, Slot],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """Lay out at least one tile.
+
+        Args:
+            voxel: edge of a voxel in metres; that of tile (0, 0, 0) begins at the origin.
+            edge: voxels along the edge of a tile.
+            slots: where each tile lies in the tables; held on to, so that they stay.
+            device: of the points that will be asked for.
+        """
+        self.voxel, self.edge, self.slots = voxel, edge, dict(slots)
+        tiles = torch.tensor(list(self.slots), dtype=torch.long)
+        numbers = torch.tensor([slot.number for slot in self.slots.values()])
+        self._first = tiles.amin(dim=0) - 1  # a ring of pages without tile
+        last = tiles.amax(dim=0) + 1
+        self._pages = tuple((last - self._first + 1).tolist())
+        corner = edge * voxel
+        self.lower = ((self._first + 1).double() * corner).float().to(device)
+        self.upper = (last.double() * corner).float().to(device)
+        start = self._first.double() * corner + voxel / 2
+        self.origin = start.float().to(device)
+        self._last = (torch.tensor(self._pages) * edge - 1).to(device)  # voxel of the last page
+        where = self._page(tiles - self._first)
+        order = where.argsort()
+        self._known, self._slot_of = where[order].to(device), numbers[order].to(device)
+        self._table = None
+        count = self._pages[0] * self._pages[1] * self._pages[2]
+        if count <= _MOST_PAGES:
+            table = torch.zeros(count, dtype=torch.long)
+            table[where] = numbers
+            self._table = table.to(device)
+
+    @property
+    def cells(self) -> int:
+        """Number of voxels in tiles."""
+        return len(self.slots) * self.edge**3
+
+    def contains(self, points: Float[Tensor, "n 3"]) -> Bool[Tensor, "n"]:
+        """Tell which points lie in a tile."""
+        page, _ = self._split((self.to_index(points) + 0.5).floor().long())
+        return self._slots(self._page(page)) > 0
+
+    def to_index(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        """Return fractional voxel indices, counted from the corner of the pages."""
+        return (points - self.origin) / self.voxel
+
+    def taps(self, points: Float[Tensor, "n 3"]) -> tuple[Int[Tensor, "n 8"], Float[Tensor, "n 8"]]:
+        """Return the rows of the eight voxels around each point and their trilinear weights."""
+        at = self.to_index(points)
+        low = at.floor()
+        part = at - low
+        pages, rows = self._split(torch.stack([low, low + 1]).long())  # [2, n, 3]
+        _, size_y, size_z = self._pages
+        indices, weights = [], []
+        for x in (0, 1):
+            page_x = pages[x, :, 0] * size_y
+            row_x = rows[x, :, 0] * self.edge
+            weight_x = part[:, 0] if x else 1 - part[:, 0]
+            for y in (0, 1):
+                page_y = (page_x + pages[y, :, 1]) * size_z
+                row_y = (row_x + rows[y, :, 1]) * self.edge
+                weight_y = weight_x * (part[:, 1] if y else 1 - part[:, 1])
+                for z in (0, 1):
+                    slot = self._slots(page_y + pages[z, :, 2])
+                    indices.append(slot * self.edge**3 + row_y + rows[z, :, 2])
+                    weights.append(weight_y * (part[:, 2] if z else 1 - part[:, 2]))
+        return torch.stack(indices, dim=-1), torch.stack(weights, dim=-1)
+
+    def nearest(self, points: Float[Tensor, "n 3"]) -> Int[Tensor, "n"]:
+        """Return the row of the voxel in which each point lies; one of slot 0 outside all tiles."""
+        page, row = self._split(self.to_index(points).round().long())
+        slot = self._slots(self._page(page))
+        return slot * self.edge**3 + (row[:, 0] * self.edge + row[:, 1]) * self.edge + row[:, 2]
+
+    def finer(self, split: int) -> "TileGrid":
+        """Return the grid of the same tiles that has `split` voxels along each edge of a voxel."""
+        return TileGrid(self.voxel / split, self.edge * split, self.slots, self.origin.device)
+
+    def sigma_table(
+        self, density: Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n"]]
+    ) -> Float[Tensor, "rows"]:
+        """Return the density at the middle of each voxel, 0 in slot 0.
+
+        Slots remember it: only tiles that are new are computed.
+
+        Args:
+            density: of points.
+        """
+        device, size = self.origin.device, self.edge**3
+        for tile, slot in self.slots.items():
+            if slot.sigma is None:
+                slot.sigma = density(tile_centers([tile], self.edge, self.voxel, device))
+        rows = (1 + max(slot.number for slot in self.slots.values())) * size
+        table = torch.zeros(rows, device=device)
+        for slot in self.slots.values():
+            table[slot.number * size : (slot.number + 1) * size] = slot.sigma
+        return table
+
+    def _split(self, voxel: Int[Tensor, "*n 3"]) -> tuple[Int[Tensor, "*n 3"], Int[Tensor, "*n 3"]]:
+        """Return the page of a voxel index and its index there; outside, one in the ring."""
+        voxel = torch.minimum(voxel.clamp_min(0), self._last)
+        page = torch.div(voxel, self.edge, rounding_mode="floor")
+        return page, voxel - page * self.edge
+
+    def _page(self, page: Int[Tensor, "*n 3"]) -> Int[Tensor, "*n"]:
+        _, size_y, size_z = self._pages
+        return (page[..., 0] * size_y + page[..., 1]) * size_z + page[..., 2]
+
+    def _slots(self, page: Int[Tensor, "n"]) -> Int[Tensor, "n"]:
+        if self._table is not None:
+            return self._table[page]
+        at = torch.searchsorted(self._known, page).clamp_max(len(self._known) - 1)
+        return torch.where(self._known[at] == page, self._slot_of[at], 0)
+
+
+Grid = VolumeGrid | TileGrid
+
+
+def tile_centers(
+    tiles: list[Tile], edge: int, voxel: float, device: torch.device | str = "cpu"
+) -> Float[Tensor, "cells 3"]:
+    """Return the world positions of the voxel centres of tiles, tile by tile, z fastest."""
+    local = torch.cartesian_prod(*(torch.arange(edge),) * 3)
+    index = torch.tensor(tiles).unsqueeze(1) * edge + local  # [t, edge^3, 3]
+    return ((index.reshape(-1, 3).float() + 0.5) * voxel).to(device)
