@@ -24,7 +24,8 @@ from govnesf_model.cost_volume import VolumeGrid
 from govnesf_model.data.posed_scene import open_scene
 from govnesf_model.field_validation import build_scene
 from govnesf_model.rendering import render_image, render_rays
-from govnesf_model.train_data import load_scene, seen_bounds
+from govnesf_model.scene_tensors import load_scene
+from govnesf_model.train_data import seen_bounds
 
 SIZE = (320, 240)
 EXACT_RAYS = 512
