@@ -168,6 +168,22 @@ def test_a_storm_of_images_costs_no_memory_and_no_answer(case) -> None:
     assert case.status().resident_mib < memory + 200
 
 
+def test_a_thousand_questions_back_to_back_are_answered_and_cost_no_memory(case) -> None:
+    things = ("table", "chair", "red box", "plant", "wall")
+    milliseconds, memory = [], []
+    for number in range(1000):
+        begin = time.perf_counter()
+        answer = case.query(texts=[things[number % len(things)], things[number // 7 % len(things)]])
+        milliseconds.append(1e3 * (time.perf_counter() - begin))
+        assert answer.success, answer.message
+        if number % 100 == 99:
+            memory.append(case.status().resident_mib)
+    p50, p99 = np.percentile(milliseconds, (50, 99))
+    print(f"{p50:.0f} ms in the median, p99 {p99:.0f} ms; resident MiB {memory}")
+    # The first two hundred warm caches up.
+    assert max(memory[5:]) < 1.03 * max(memory[1:3])
+
+
 def ask(case: Case):
     from govnesf_ros.srv import QueryText
 
