@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .cameras import inside_image, project, to_feature_coordinates
+from .cameras import in_planes, project_seen, to_feature_coordinates
 from .gather import bilinear_taps, gather, trilinear_taps
 
 FEATURE_STRIDE = 4  # of the image encoder's maps
@@ -127,7 +127,7 @@ class CostVolume:
         self.grid = grid
         self.channels = channels
         device = grid.origin.device
-        self._centers = grid.centers().reshape(-1, 3)
+        self._centers = in_planes(grid.centers().reshape(-1, 3))
         self._count = torch.zeros(grid.cells, device=device)
         self._mean = torch.zeros(grid.cells, channels, device=device)
         self._m2 = torch.zeros(grid.cells, channels, device=device)
@@ -288,7 +288,7 @@ def batch_features(
 
     Training uses this; the online map uses the running form. Both agree to rounding.
     """
-    centers = grid.centers().reshape(-1, 3)
+    centers = in_planes(grid.centers().reshape(-1, 3))
     rows, values = [], []
     for view in range(feats.shape[0]):
         measured = None if depth is None else depth[view]
@@ -319,15 +319,14 @@ def visible_voxels(
     margin: float = 0.3,
 ) -> tuple[Int[Tensor, "m"], Float[Tensor, "m 2"]]:
     """Return the rows of the voxel centres that a view sees and their image positions."""
-    uv, z = project(centers, K, T_world_camera)
-    seen = inside_image(uv, z, width, height)
-    if depth is not None:
-        column = uv[:, 0].round().clamp(0, depth.shape[1] - 1).long()
-        line = uv[:, 1].round().clamp(0, depth.shape[0] - 1).long()
-        measured = depth[line, column]
-        seen &= (measured <= 0) | (z <= measured + margin)
-    rows = seen.nonzero().squeeze(-1)
-    return rows, uv[rows]
+    rows, uv, z = project_seen(centers, K, T_world_camera, width, height)
+    if depth is None:
+        return rows, uv
+    column = uv[:, 0].round().clamp(0, depth.shape[1] - 1).long()
+    line = uv[:, 1].round().clamp(0, depth.shape[0] - 1).long()
+    measured = depth[line, column]
+    open_ = (measured <= 0) | (z <= measured + margin)
+    return rows[open_], uv[open_]
 
 
 def sample_map(

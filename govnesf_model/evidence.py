@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .cameras import inside_image, project, to_feature_coordinates
+from .cameras import in_planes, project_seen, to_feature_coordinates
 from .cost_volume import VolumeGrid
 from .gather import gather
 from .stereo import Surface
@@ -32,7 +32,7 @@ class EvidenceVolume:
     def __init__(self, grid: VolumeGrid) -> None:
         """Start empty; the grid's device is the volume's."""
         self.grid = grid
-        self._centers = grid.centers().reshape(-1, 3)
+        self._centers = in_planes(grid.centers().reshape(-1, 3))
         self._weight = torch.zeros(grid.cells, device=grid.origin.device)
         self._sum = torch.zeros(grid.cells, device=grid.origin.device)
 
@@ -116,10 +116,8 @@ def votes_of(
         voxel: their edge, metres.
     """
     reach = TRUNCATION * voxel
-    uv, z = project(centers, K, T_world_camera)
-    rows = inside_image(uv, z, width, height).nonzero().squeeze(1)
-    z = z[rows]
-    depth, spread = look_up(surface, 0, uv[rows], width)
+    rows, uv, z = project_seen(centers, K, T_world_camera, width, height)
+    depth, spread = look_up(surface, 0, uv, width)
     distance = depth - z
     counts = (depth > 0) & (distance > -reach)
     rows, depth, spread = rows[counts], depth[counts], spread[counts]

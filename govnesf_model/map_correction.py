@@ -53,16 +53,14 @@ class RebuiltPoints:
     """Points of a map at new poses.
 
     Attributes:
-        points: with the features that could be kept.
+        points: with the features that could be kept; the others have no views yet.
         sightings: which keyframe sees which of them.
         rendered: the rendered surface, moved along.
-        stale: rows whose features have to be fused anew.
     """
 
     points: SurfacePoints
     sightings: Sightings
     rendered: RenderedSurface
-    stale: Int64[np.ndarray, "s"]
 
 
 def checked_poses(
@@ -134,8 +132,10 @@ def rebuild_points(
         source = np.concatenate([source, lost])
     looks.last = np.where(source >= 0, sightings.last[source], new[-1].id)
     misses = np.zeros(len(rebuilt), np.float32)
-    for keyframe in new:
-        view = looks.look(keyframe, rebuilt.xyz)
+    xyz = np.asfortranarray(rebuilt.xyz)  # every keyframe looks at all of them
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        views = list(pool.map(lambda keyframe: looks.look(keyframe, xyz), new))
+    for keyframe, view in zip(new, views, strict=True):
         seen = np.zeros(len(rebuilt), bool)
         through = seen.copy()
         seen[view.seen], through[view.through] = True, True
@@ -153,11 +153,10 @@ def rebuild_points(
     rebuilt.set_features(
         kept, points.features.take(origin), points.confidence[origin], points.views[origin]
     )
-    stale = rebuilt.views == 0
     gone = rebuilt.vanished()
     if gone.any():
         looks.renumber(rebuilt.keep(~gone), len(rebuilt))
-    return RebuiltPoints(rebuilt, looks, moved_surface, np.flatnonzero(stale[~gone]))
+    return RebuiltPoints(rebuilt, looks, moved_surface)
 
 
 def measured_points(

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int, Int64, UInt8
 from torch import Tensor
 
-from govnesf_model.cameras import inside_image, pixel_grid, project, unproject
+from govnesf_model.cameras import pixel_grid, project_seen, unproject
 from govnesf_model.feature_blocks import FeatureBlocks
 
 _OFFSET = 1 << 20  # voxel indices of +-31 km at 3 cm fit in 21 bits
@@ -256,7 +256,7 @@ def rows_seen(
     """Return which points a view sees.
 
     Args:
-        xyz: points, metres.
+        xyz: points, metres; see `cameras.project_planes` for the quickest layout.
         K: intrinsics of an image of `size` (width, height).
         T_world_camera: its pose.
         depth: z-depth of the visible surface, at any resolution of the same view, 0 unknown.
@@ -265,10 +265,10 @@ def rows_seen(
         far: points beyond are not seen, metres.
     """
     width, height = size
-    uv, z = project(torch.from_numpy(xyz), torch.from_numpy(K), torch.from_numpy(T_world_camera))
-    inside = inside_image(uv, z, width, height) & (z < far)
-    rows = inside.nonzero().squeeze(1)
-    uv, z = uv[rows].numpy(), z[rows].numpy()
+    view = torch.from_numpy(K), torch.from_numpy(T_world_camera), width, height
+    found = project_seen(torch.from_numpy(xyz), *view)
+    near = found[2] < far
+    rows, uv, z = (part[near].numpy() for part in found)
     nothing = np.zeros(0, np.int64)
     if depth is None:
         depth = z_buffer(uv, z, width, height)
@@ -278,9 +278,9 @@ def rows_seen(
     expected = depth[at[:, 1], at[:, 0]]
     allowed = tolerance * np.maximum(z, 1.0)
     known = expected > 0
-    seen = rows.numpy()[known & (np.abs(expected - z) < allowed)]
+    seen = rows[known & (np.abs(expected - z) < allowed)]
     # Twice the tolerance: a point is only given up on when the view is sure to look past it.
-    through = rows.numpy()[known & (expected - z > 2 * allowed + 0.05)]
+    through = rows[known & (expected - z > 2 * allowed + 0.05)]
     return Visibility(seen, through if len(through) else nothing)
 
 

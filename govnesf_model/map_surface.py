@@ -140,11 +140,12 @@ class MapSurface:
         rebuilt = rebuild_points(*parts, old, new, self._config)
         self.points, self.sightings = rebuilt.points, rebuilt.sightings
         self.rendered = rebuilt.rendered
-        clock.lap("points")
-        limit = self._config.related_views
-        groups = self.sightings.groups(new, rebuilt.stale, len(self.points), limit)
-        fused = self._fuse_groups(groups, volume)
         self._drop(self.sightings.rows[new[-1].id], new[-1])
+        clock.lap("points")
+        stale = np.flatnonzero(self.points.views == 0)
+        limit = self._config.related_views
+        groups = self.sightings.groups(new, stale, len(self.points), limit)
+        fused = self._fuse_groups(groups, volume)
         clock.lap("fuse")
         return fused
 

@@ -172,7 +172,10 @@ Grid = VolumeGrid | TileGrid
 def tile_centers(
     tiles: list[Tile], edge: int, voxel: float, device: torch.device | str = "cpu"
 ) -> Float[Tensor, "cells 3"]:
-    """Return the world positions of the voxel centres of tiles, tile by tile, z fastest."""
-    local = torch.cartesian_prod(*(torch.arange(edge),) * 3)
-    index = torch.tensor(tiles).unsqueeze(1) * edge + local  # [t, edge^3, 3]
-    return ((index.reshape(-1, 3).float() + 0.5) * voxel).to(device)
+    """Return the world positions of the voxel centres of tiles, tile by tile, z fastest.
+
+    In memory they lie as `cameras.in_planes` would put them.
+    """
+    local = torch.cartesian_prod(*(torch.arange(edge),) * 3).T
+    index = (torch.tensor(tiles).T * edge).unsqueeze(2) + local.unsqueeze(1)  # [3, t, edge^3]
+    return ((index.flatten(1).float() + 0.5) * voxel).to(device).T

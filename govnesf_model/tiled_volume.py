@@ -177,9 +177,11 @@ class TiledVolume:
     ) -> tuple[Int[Tensor, "m"], Float[Tensor, "m 3"]]:
         """Return the rows of the voxels of tiles that lie within bounds, and their centres."""
         centers = tile_centers(list(tiles), TILE * split, self.voxel / split, self.device)
-        lower, upper = (torch.tensor(b, device=self.device) * self.voxel for b in bounds)
-        rows = ((centers > lower) & (centers < upper)).all(dim=1).nonzero().squeeze(1)
-        return rows, centers[rows]
+        within = torch.ones(len(centers), dtype=torch.bool, device=self.device)
+        for axis, low, up in zip(centers.unbind(1), *bounds, strict=True):
+            within &= (axis > low * self.voxel) & (axis < up * self.voxel)
+        rows = within.nonzero().squeeze(1)
+        return rows, centers.T[:, rows].T  # stays in planes
 
     def _inputs(self, held: list[TileSums]) -> tuple[Tensor, Tensor]:
         """Return features [t, n, 2 c + 1] and evidence [t, f, 2] of tiles."""

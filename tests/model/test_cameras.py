@@ -7,6 +7,7 @@ from box_room import look_at, room_cameras
 from govnesf_model.cameras import (
     Camera,
     feature_grid,
+    in_planes,
     inside_image,
     invert_pose,
     nearest_rotation,
@@ -14,6 +15,7 @@ from govnesf_model.cameras import (
     pixel_rays,
     project,
     project_planes,
+    project_seen,
     rotation_error,
     sample_map,
     scale_intrinsics,
@@ -129,3 +131,24 @@ def test_planes_of_many_cameras_are_their_projections():
     u, v, depth = project_planes(points, intrinsics, T)
     torch.testing.assert_close(torch.stack([u, v], dim=-1), uv, rtol=1e-4, atol=1e-3)
     torch.testing.assert_close(depth, z)
+
+
+def test_what_is_seen_is_what_projects_onto_the_image_in_any_layout():
+    camera = room_cameras(1)[0]
+    view = camera.K, camera.T_world_camera
+    points = torch.rand(400, 3, generator=torch.Generator().manual_seed(1)) * 8 - 2
+    uv, z = project(points, *view)
+    inside = inside_image(uv, z, camera.width, camera.height)
+    assert 10 < int(inside.sum()) < 390
+    for layout in (points, in_planes(points)):
+        rows, pixels, depth = project_seen(layout, *view, camera.width, camera.height)
+        assert rows.tolist() == inside.nonzero().squeeze(1).tolist()
+        torch.testing.assert_close(pixels, uv[inside], rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(depth, z[inside])
+
+
+def test_points_in_planes_are_the_same_points():
+    points = torch.rand(5, 3)
+    laid = in_planes(points)
+    assert torch.equal(laid, points)
+    assert laid.stride() == (1, 5)

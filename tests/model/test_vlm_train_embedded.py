@@ -71,8 +71,8 @@ def test_a_resumed_run_makes_the_same_steps(folders, tmp_path):
     assert second.resume()
     assert second.step == 3
     halves += [second.train_step() for _ in range(3)]
-    # A library may share a product out over fewer threads on a busy machine, which rounds otherwise;
-    # what the loss of any state changes is far larger.
+    # A library may share a product out over fewer threads on a busy machine, which rounds
+    # otherwise; what the loss of any state changes is far larger.
     assert halves == pytest.approx(losses, rel=1e-5)
     for name, value in straight.average.items():
         torch.testing.assert_close(second.average[name], value, rtol=1e-4, atol=1e-5)
