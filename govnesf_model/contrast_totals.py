@@ -31,7 +31,6 @@ from govnesf_model.segmentation import best_texts
 from govnesf_model.vlm.base import DenseEncoder
 
 _TOGETHER = 8  # blocks scored together: their scores stay in the processor's cache
-_CONVERTED = 1024  # rows in single precision at a time: they stay in the caches of single cores
 _TOO_LITTLE = 1e-2  # what is left of the terms beside the largest is inexact below
 _TOO_MUCH = 1e34  # terms beyond were cut off so that their sum can be told
 _NOTHING, _ENOUGH = -60.0, 80.0  # exp of the one is lost beside 1, that of the other is too much
@@ -210,12 +209,9 @@ class ContrastTotals:
         for column, contrast in zip(columns, held, strict=True):
             torch.mm(plan.picks, contrast.terms, out=column[fresh:])
         if fresh:
-            rows = _CONVERTED if terms.device.type == "cpu" else max(lengths)
-            buffer = plan.words.new_empty(rows, plan.words.shape[1])
+            single = plan.words.new_empty(max(lengths), plan.words.shape[1])
             for column, block in zip(columns, blocks, strict=True):
-                pairs = zip(column[:fresh].split(rows, dim=1), block.split(rows), strict=True)
-                for out, some in pairs:
-                    torch.mm(plan.words, buffer[: len(some)].copy_(some).T, out=out)
+                torch.mm(plan.words, single[: len(block)].copy_(block).T, out=column[:fresh])
             _exp(terms[:fresh].sub_(torch.cat([contrast.reference for contrast in held])))
         denominator = terms.sum(dim=0)
         # Of a sharp softmax on a text that fits far better, or after synonyms that do.
