@@ -7,6 +7,7 @@ print(as_text([row]))
 
 import ctypes
 import gc
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -17,9 +18,8 @@ import torch
 
 HEAD = ("measured", "time", "plain form", "ratio", "memory", "plain form", "ratio", "remarks")
 
-DISTURBED = 0.8  # below that share of the processor a row says what time it would have taken
-
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_STAT = Path("/proc/stat")
 
 
 @dataclass
@@ -29,8 +29,8 @@ class Row:
     Attributes:
         name: what was measured.
         seconds: wall clock.
-        busy: processor seconds over wall seconds and threads: well below 1 says that others used
-            the machine, or that the work waits.
+        busy: processor seconds over wall seconds and threads: what is done by one thread alone, or
+            waits, makes it less than 1.
         peak_mib: memory at its highest beyond what was held before; None where it is not known.
         reference: seconds of the plain form for the same; None where there is none.
         reference_mib: its memory, likewise.
@@ -116,6 +116,30 @@ class Meter:
             torch.cuda.synchronize(self.device)
 
 
+class Others:
+    """What other processes, and other guests of the same machine, used of the processors."""
+
+    def __init__(self) -> None:
+        self._begin = self._seconds()
+
+    def share(self) -> float | None:
+        """Return the share of all processors since the start, 0..1; None if nobody tells."""
+        if self._begin is None or (now := self._seconds()) is None:
+            return None
+        total, idle, own = (end - begin for end, begin in zip(now, self._begin, strict=True))
+        return max(0.0, (total - idle - own) / total) if total > 0 else None
+
+    def _seconds(self) -> tuple[float, float, float] | None:
+        """Return processor seconds of the machine, those in which it was idle, and our own."""
+        try:
+            ticks = [int(word) for word in _STAT.read_text().split("\n", 1)[0].split()[1:9]]
+            second = os.sysconf("SC_CLK_TCK")
+        except (OSError, ValueError, AttributeError):
+            return None
+        # user, nice, system, idle, waiting for disks, interrupts twice, given to other guests
+        return sum(ticks) / second, (ticks[3] + ticks[4]) / second, sum(os.times()[:4])
+
+
 def _resident(key: str) -> int:
     for line in _STATUS.read_text().splitlines():
         if line.startswith(key):
@@ -144,8 +168,6 @@ def as_markdown(rows: Sequence[Row]) -> str:
 
 def _cells(row: Row) -> tuple[str, ...]:
     remarks = [f"{name} {_number(value)}" for name, value in row.values.items()]
-    if row.busy < DISTURBED:  # wall clock counts what others computed meanwhile
-        remarks.insert(0, f"undisturbed about {duration(row.seconds * row.busy)}")
     return (
         row.name,
         duration(row.seconds),

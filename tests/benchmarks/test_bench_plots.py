@@ -27,6 +27,7 @@ def report(*rows) -> dict:
     return {
         "machine": "One processor", "threads": 2, "quick": False, "scene": "room", "views": 30,
         "surface": "stereo", "checkpoint": "small", "vlm": "embedded", "waiting": "",
+        "others": None,
         "rows": list(rows),
     }  # fmt: skip
 

@@ -127,6 +127,7 @@ def test_a_table_replaces_that_of_its_own_machine_alone(tmp_path):
     report = {
         "machine": "One", "threads": 1, "quick": False, "scene": "room", "views": 3,
         "surface": "stereo", "checkpoint": "small", "vlm": "embedded", "waiting": "active",
+        "others": 0.25,
     }  # fmt: skip
     write_table(document, report, [Row("first", 1.0, 1.0)])
     write_table(document, report | {"machine": "Two"}, [Row("second", 1.0, 1.0)])
@@ -138,3 +139,4 @@ def test_a_table_replaces_that_of_its_own_machine_alone(tmp_path):
     assert text.count("third \\1") == 1
     assert text.index("third") < text.index("second")
     assert "### One, 1 thread (spinning); room of 3 views" in text
+    assert "others used 25% of the processors" in text

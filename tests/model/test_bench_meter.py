@@ -1,9 +1,13 @@
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
-from govnesf_model.bench_meter import Meter, Row, as_markdown, as_text, duration
+from govnesf_model.bench_meter import Meter, Others, Row, as_markdown, as_text, duration
 
 
 def test_peak_memory_is_what_was_held_in_between():
@@ -47,8 +51,18 @@ def test_tables_show_ratio_and_accuracy_beside_speed():
     assert "250" in lines[1]
 
 
-def test_a_row_that_others_disturbed_says_what_it_would_have_taken():
-    quiet, disturbed = Row("quiet", 2.0, 0.9), Row("disturbed", 2.0, 0.25)
-    lines = as_text([quiet, disturbed]).splitlines()
-    assert "undisturbed" not in lines[1]
-    assert lines[2].endswith("undisturbed about 500 ms")
+def test_what_others_use_is_not_our_own():
+    if Others().share() is None and not Path("/proc/stat").exists():
+        pytest.skip("this system does not tell what its processors do")
+    cores = os.cpu_count()
+    others = Others()
+    command = [sys.executable, "-c", "import time\nwhile time.process_time() < 1: pass"]
+    child = subprocess.Popen(command)
+    time.sleep(0.9)
+    assert others.share() > 0.4 / cores  # a child is our own when it has ended, not before
+    child.wait()
+    own = Others()
+    end = time.process_time() + 1.0
+    while time.process_time() < end:
+        pass
+    assert own.share() < 1.0 - 0.5 / cores
