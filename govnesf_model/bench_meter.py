@@ -68,9 +68,16 @@ class Meter:
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
-    def row(self, name: str, run: Callable[[], object], repeats: int = 5, note: str = "") -> Row:
-        """Return the median of several runs, after one that warms up if there are several."""
-        if repeats > 1:
+    def row(
+        self,
+        name: str,
+        run: Callable[[], object],
+        repeats: int = 5,
+        note: str = "",
+        warm: int = 1,
+    ) -> Row:
+        """Return the median of several runs, after `warm` more if there are several."""
+        for _ in range(warm if repeats > 1 else 0):
             run()
         before = self.start_memory()
         seconds, busy = [], []
