@@ -49,9 +49,14 @@ def test_the_product_draws_without_what_only_the_benchmarks_need():
 
 
 def test_waiting_threads_leave_the_processor_to_others_unless_the_user_says_otherwise():
-    program = "import govnesf_model, os; print(os.environ['OMP_WAIT_POLICY'])"
-    clean = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    for given, expected in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
+    names = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"
+    program = f"import govnesf_model, os; print(*map(os.environ.get, {names}))"
+    clean = {name: value for name, value in os.environ.items() if name not in names}
+    for given, expected in (
+        ({}, "PASSIVE 1000"),
+        ({"GOMP_SPINCOUNT": "7"}, "PASSIVE 7"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None"),
+    ):
         command = [sys.executable, "-c", program]
         said = subprocess.check_output(command, env=clean | given, cwd=REPOSITORY, text=True)
         assert said.strip() == expected
