@@ -8,6 +8,7 @@ jitter, late and lost transforms are made on purpose, to test what listens.
 
 import heapq
 import itertools
+import os
 import random
 import sys
 import threading
@@ -210,6 +211,10 @@ def main(arguments: list[str] | None = None) -> int:
     except (ParameterProblem, SceneError) as error:
         print(f"player: {error}", file=sys.stderr)
         return 2
+    except Exception:
+        if rclpy.ok():
+            raise
+        # Asked to end while something was being sent or asked for.
     finally:
         if node is not None:
             node.stop()
@@ -218,6 +223,11 @@ def main(arguments: list[str] | None = None) -> int:
             thread.join(2.0)
         if node is not None:
             node.destroy_node()
+    if thread is not None and thread.is_alive():
+        # Python would end under the feet of what waits in C++, and the process would abort.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
     return 0
 
 

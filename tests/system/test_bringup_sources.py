@@ -117,20 +117,27 @@ def test_the_arguments_of_the_bringup_are_listed(domain) -> None:
         assert f"'{name}':" in done.stdout
 
 
-def test_sigint_while_the_models_load_ends_the_node(domain, tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [("mapper_node", "importing torch"), ("player_node", "waiting for a subscriber")],
+)
+def test_sigint_while_models_load_or_nobody_listens_ends_the_node(
+    domain, tmp_path, node, words
+) -> None:
     log = Path(tmp_path / "log")
     with log.open("w") as output:
         process = subprocess.Popen(
-            ["ros2", "run", "govnesf_ros", "mapper_node"], stdout=output, stderr=output
+            ["ros2", "run", "govnesf_ros", node], stdout=output, stderr=output
         )
         try:
             deadline = time.monotonic() + 30
-            while "importing torch" not in log.read_text() and time.monotonic() < deadline:
+            while words not in log.read_text() and time.monotonic() < deadline:
                 time.sleep(0.05)
             process.send_signal(2)
             assert process.wait(30) in (0, 130, -2)
         finally:
             process.kill()
+    assert words in log.read_text()
     assert "Traceback" not in log.read_text()
 
 
