@@ -124,7 +124,7 @@ def project_seen(
 ) -> tuple[Int[Tensor, "m"], Float[Tensor, "m 2"], Float[Tensor, "m"]]:
     """Return which points lie on a camera's image, as `inside_image`, their pixels and z-depth."""
     u, v, depth = (part[0] for part in project_planes(points, K[None], T_world_camera[None]))
-    rows = _inside(u, v, depth, width, height).nonzero().squeeze(1)
+    rows = inside_planes(u, v, depth, width, height).nonzero().squeeze(1)
     return rows, torch.stack([u[rows], v[rows]], dim=1), depth[rows]
 
 
@@ -188,7 +188,19 @@ def inside_image(
     uv: Float[Tensor, "*n 2"], depth: Float[Tensor, "*n"], width: int, height: int
 ) -> Bool[Tensor, "*n"]:
     """Tell which projections lie in front of the camera and on the image."""
-    return _inside(*uv.unbind(-1), depth, width, height)
+    return inside_planes(*uv.unbind(-1), depth, width, height)
+
+
+def inside_planes(
+    u: Float[Tensor, "*n"],
+    v: Float[Tensor, "*n"],
+    depth: Float[Tensor, "*n"],
+    width: int,
+    height: int,
+) -> Bool[Tensor, "*n"]:
+    """Return what `inside_image` does, for `project_planes`."""
+    right, below = width - 0.5, height - 0.5
+    return (depth > MIN_DEPTH) & (u > -0.5) & (u < right) & (v > -0.5) & (v < below)
 
 
 def sample_map(
@@ -226,9 +238,3 @@ def nearest_rotation(R: Float[Tensor, "3 3"]) -> Float[Tensor, "3 3"]:
     sign = torch.linalg.det(U @ Vt).sign()
     U = torch.cat([U[:, :2], U[:, 2:] * sign], dim=1)
     return U @ Vt
-
-
-def _inside(
-    u: Float[Tensor, "*n"], v: Float[Tensor, "*n"], depth: Float[Tensor, "*n"], w: int, h: int
-) -> Bool[Tensor, "*n"]:
-    return (depth > MIN_DEPTH) & (u > -0.5) & (u < w - 0.5) & (v > -0.5) & (v < h - 0.5)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float32, Int64, UInt8, UInt32
 
 from govnesf_model.blending import Views
-from govnesf_model.cameras import Camera, inside_image, project
+from govnesf_model.cameras import Camera, project_seen
 from govnesf_model.fitting_chunks import FittingChunks
 from govnesf_model.keyframes import Keyframe, MapSnapshot, pose_difference
 from govnesf_model.map_points import rows_seen, voxel_keys, z_buffer
@@ -214,9 +214,10 @@ def _surface_of(
 ) -> Float32[np.ndarray, "h w"]:
     """Return the depth of the map's own points in a keyframe, 0 unknown."""
     K, T = torch.from_numpy(keyframe.K), torch.from_numpy(keyframe.T_world_camera)
-    uv, z = project(torch.from_numpy(snapshot.xyz), K, T)
-    inside = inside_image(uv, z, keyframe.width, keyframe.height) & (z < far)
-    return z_buffer(uv[inside].numpy(), z[inside].numpy(), keyframe.width, keyframe.height)
+    size = keyframe.width, keyframe.height
+    _, uv, z = project_seen(torch.from_numpy(snapshot.xyz), K, T, *size)
+    near = z < far
+    return z_buffer(uv[near].numpy(), z[near].numpy(), *size)
 
 
 def _most_seeing(
@@ -236,8 +237,8 @@ def _for_view(snapshot: MapSnapshot, camera: Camera, limit: int) -> tuple[Keyfra
     counts = []
     for keyframe in snapshot.keyframes:
         pose = torch.from_numpy(keyframe.T_world_camera)
-        uv, z = project(xyz, torch.from_numpy(keyframe.K), pose)
-        counts.append(int(inside_image(uv, z, keyframe.width, keyframe.height).sum()))
+        size = keyframe.width, keyframe.height
+        counts.append(len(project_seen(xyz, torch.from_numpy(keyframe.K), pose, *size)[0]))
     poses = np.stack([keyframe.T_world_camera for keyframe in snapshot.keyframes])
     meters, degrees = pose_difference(T, poses)
     rank = np.lexsort((meters + degrees / 30.0, -np.array(counts)))

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .cameras import MIN_DEPTH, invert_pose, project_planes
+from .cameras import inside_planes, invert_pose, project_planes
 from .cost_volume import FEATURE_STRIDE
 from .evidence import look_up
 from .stereo import Surface
@@ -190,8 +190,7 @@ def _choose(
     """Return the fields of the `ViewChoice` of some points among some of the views."""
     poses = views.T_world_camera[which]
     u, v, z = project_planes(points, views.K[which], poses)  # [w, n] each
-    right, below = views.width - 0.5, views.height - 0.5
-    seen = (z > MIN_DEPTH) & (u > -0.5) & (u < right) & (v > -0.5) & (v < below)
+    seen = inside_planes(u, v, z, views.width, views.height)
     if masking == "depth":
         seen &= _agrees_with_depth(u, v, z, views, which, tolerance)
     penalty = z * DISTANCE_PENALTY
