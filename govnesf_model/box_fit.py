@@ -1,96 +1,158 @@
 """Upright boxes around points, turned about z so that they are smallest.
 
     center, size, yaw = fit_box(xyz)
-    boxes = fit_boxes([xyz[rows] for rows in clusters])      # the same, of many in less time
+    boxes = fit_boxes(xyz, clusters)      # the same, of many parts of the points in less time
 
 The ends of a box are quantiles, so that a few stray points do not decide, and finding the quantile
-of thousands of points along dozens of directions is nearly all of the work. Bounds tell first which
-directions can have the smallest rectangle. Of few points calling numpy is nearly all of the work:
-those of many boxes are sorted at once.
+of thousands of points along dozens of directions is nearly all of the work. So the angle is looked
+for with a sample of them, in single precision as far as that can tell; only the ends at the angle
+that was found are taken from all. Boxes of as many points are fitted together, as calling numpy
+costs more than the work for one.
 """
 
+import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int, Shaped
 
 Box = tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"], float]  # centre, size, yaw
 
 _COARSE, _FINE = np.arange(0.0, 90.0, 5.0), np.arange(-4.0, 5.0)  # degrees
-_FIT_POINTS = 4000  # a box is fitted to at most this many points of a cluster
+_PER_STRAY = 100  # points for each one that may stick out at either end
+_FIT_POINTS = 2000  # a box is fitted to at most this many points of a cluster, ...
+_SEARCH_POINTS = 500  # ... and its angle found with at most so many of them
+_STEP = 1.5  # between the sizes of the samples that angles are found with
+_GOLDEN = (math.sqrt(5) - 1) / 2  # the places of its multiples between whole numbers are even
 _AXIS_BONUS = 0.98  # a turned rectangle must be this much smaller than the upright one
 _THIN = 1e-3  # metres; no side counts as shorter, so that the area of a line tells its length
 _SLACK = 1e-4  # of an area, for what single precision rounds away
-_FEW = 1000  # points below which bounds cost more than they save
-_TOGETHER = 2400  # points of boxes that are fitted at once: along all directions 700 KB
-_GROUPS = 4  # for bounds: more are closer and take longer
+_TOGETHER = 4000  # points of boxes that are fitted at once: along all directions they fit a cache
 
 
-def fit_box(xyz: Float[np.ndarray, "n 3"], trim: float = 1.0) -> Box:
+def fit_box(xyz: Float[np.ndarray, "n 3"]) -> Box:
     """Return centre, size and yaw of the upright box of least area around points.
+
+    One in a hundred points may stick out at each end: a few stray ones must not decide. Of fewer
+    none may.
 
     Args:
         xyz: points, metres, z up.
-        trim: percent of the points that may stick out at each end: a few stray ones must not
-            decide. Of fewer than 100 points none may.
     """
-    return fit_boxes([xyz], trim)[0]
+    return fit_boxes(xyz, [np.arange(len(xyz))])[0]
 
 
-def fit_boxes(clouds: Sequence[Float[np.ndarray, "_ 3"]], trim: float = 1.0) -> list[Box]:
-    """Return the box of each of many clouds of points; see `fit_box`."""
-    if not clouds:
+def fit_boxes(xyz: Float[np.ndarray, "n 3"], parts: Sequence[Int[np.ndarray, "_"]]) -> list[Box]:
+    """Return the box of each of many parts of the points; see `fit_box`.
+
+    Args:
+        xyz: points, metres, z up.
+        parts: rows of each part.
+    """
+    if not len(parts):
         return []
-    columns = [np.ascontiguousarray(thinned(cloud).T).astype(np.float64) for cloud in clouds]
-    lengths = np.array([cloud.shape[1] for cloud in columns])
-    skip = (lengths * trim / 100).astype(int)
-    degrees, sides = np.empty(len(clouds)), np.empty((len(clouds), 2, 4))
-    heights = np.empty((len(clouds), 2))
-    for some in _groups(lengths):
-        if lengths[some[-1]] < _FEW:
-            found = _fit_few([columns[number] for number in some], lengths[some], skip[some])
-        else:
-            found = _fit_many(columns[some[0]], int(skip[some[0]]))
-        degrees[some], sides[some, 0], sides[some, 1], heights[some] = found
-    return list(_boxes(degrees, sides, heights))
+    points = [xyz[sampled(rows)].T.astype(np.float64) for rows in parts]
+    first = np.stack([cloud[:, 0] for cloud in points])
+    # From there on: then single precision is enough to tell angles apart.
+    points = [cloud - cloud[:, :1] for cloud in points]
+    degrees = np.empty(len(points))
+    for some, xyz, skip in _together([cloud[:, : sample_size(cloud.shape[1])] for cloud in points]):
+        # Area changes slowly with the angle: every degree is only worth a look around the best.
+        coarse = np.broadcast_to(_COARSE, (len(some), len(_COARSE)))
+        degrees[some] = _least(xyz[:, :2], coarse, skip)
+        degrees[some] = _least(xyz[:, :2], degrees[some, None] + _FINE, skip)
+    low, high = np.empty((len(points), 5)), np.empty((len(points), 5))
+    for some, xyz, skip in _together(points):
+        both = np.stack([degrees[some], np.zeros(len(some))], axis=1)
+        ways = np.concatenate([_turned(xyz[:, :2], both), xyz[:, 2:]], axis=1)
+        low[some], high[some] = _ends(ways, skip)
+    return [
+        (middle + start, size, yaw)
+        for start, (middle, size, yaw) in zip(first, _boxes(degrees, low, high), strict=True)
+    ]
 
 
-def thinned(rows: Shaped[np.ndarray, "n ..."]) -> Shaped[np.ndarray, "m ..."]:
-    """Return the points, or what else there is of each, that a box is fitted to."""
-    if len(rows) <= _FIT_POINTS:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, _FIT_POINTS).astype(int)]
+def sampled(rows: Shaped[np.ndarray, "n ..."]) -> Shaped[np.ndarray, "m ..."]:
+    """Return the rows that a box is fitted to, all unless there are thousands.
+
+    They come in an order in which the first of them, however many, lie everywhere among all.
+    """
+    count = len(rows)
+    taken = min(count, _FIT_POINTS)
+    return rows[_spread(taken) * count // max(taken, 1)]
 
 
-def _groups(lengths: Int[np.ndarray, "k"]) -> Iterator[Int[np.ndarray, "_"]]:
-    """Yield numbers of clouds that are fitted together: small ones of about the same length."""
-    order = np.argsort(lengths, kind="stable")
-    ordered = lengths[order].tolist()
+@lru_cache(maxsize=256)
+def _spread(count: int) -> Int[np.ndarray, "count"]:
+    """Return 0 .. count - 1 in an order in which the first of them are everywhere among all."""
+    return np.argsort(np.argsort(np.arange(count) * _GOLDEN % 1.0))
+
+
+def sample_size(count: int) -> int:
+    """Return how many of so many points an angle is found with, few different numbers."""
+    if count < _PER_STRAY:
+        return count
+    steps = math.floor(math.log(count / _PER_STRAY, _STEP) + 1e-9)
+    return min(int(_PER_STRAY * _STEP**steps), _SEARCH_POINTS)
+
+
+def _together(
+    clouds: Sequence[Float[np.ndarray, "3 _"]],
+) -> Iterator[tuple[Int[np.ndarray, "k"], Float[np.ndarray, "k 3 n"], int]]:
+    """Yield numbers of clouds, their points, and how many may stick out at each end of them."""
+    lengths = [cloud.shape[1] for cloud in clouds]
+    order = sorted(range(len(clouds)), key=lengths.__getitem__)
     start = 0
-    while start < len(ordered):
-        stop = start + 1
-        while (
-            stop < len(ordered)
-            and ordered[stop] < _FEW
-            and ordered[stop] * (stop + 1 - start) <= _TOGETHER
-        ):
+    while start < len(order):
+        length, stop = lengths[order[start]], start + 1
+        while stop < len(order) and lengths[order[stop]] * (stop + 1 - start) <= _TOGETHER:
+            # Where no point may stick out, the first of them may as well stand there again.
+            if lengths[order[stop]] >= max(_PER_STRAY, length + 1):
+                break
             stop += 1
-        yield order[start:stop]
+        some = order[start:stop]
+        xyz = np.zeros((len(some), 3, lengths[some[-1]]))
+        for own, number in zip(xyz, some, strict=True):
+            own[:, : lengths[number]] = clouds[number]
+        yield np.array(some), xyz, lengths[some[-1]] // _PER_STRAY
         start = stop
 
 
+def _least(
+    xy: Float[np.ndarray, "k 2 n"], degrees: Float[np.ndarray, "k a"], skip: int
+) -> Float[np.ndarray, "k"]:
+    """Return of angles the one whose rectangle has least area, of equals the first."""
+    rough = _area(_sides(*_ends(_ways(degrees).astype(np.float32) @ xy.astype(np.float32), skip)))
+    best = rough.argmin(axis=1)
+    # No angle can be the best that has clearly more.
+    possible = rough <= rough.min(axis=1, keepdims=True) * (1 + _SLACK)
+    for number in np.flatnonzero(possible.sum(axis=1) > 1).tolist():
+        angles = np.flatnonzero(possible[number])
+        ends = _ends(_turned(xy[number], degrees[number, angles]), skip)
+        best[number] = angles[_area(_sides(*ends)).argmin()]
+    return degrees[np.arange(len(best)), best]
+
+
 def _boxes(
-    degrees: Float[np.ndarray, "k"], sides: Float[np.ndarray, "k 2 4"], z: Float[np.ndarray, "k 2"]
+    degrees: Float[np.ndarray, "k"], low: Float[np.ndarray, "k 5"], high: Float[np.ndarray, "k 5"]
 ) -> Iterator[Box]:
-    """Yield the boxes of the best rectangles, or of the upright ones where those are as good."""
-    best, upright = sides[:, 0], sides[:, 1]
-    straight = _area(upright.T) * _AXIS_BONUS <= _area(best.T)
+    """Yield the boxes of the best rectangles, or of the upright ones where those are as good.
+
+    Args:
+        degrees: of the best rectangles.
+        low, high: ends along and across at that angle, then upright, then along z.
+    """
+    sides = _sides(low[:, :4], high[:, :4])  # [4, k, angles]
+    best, upright = sides[..., 0], sides[..., 1]
+    straight = _area(upright) * _AXIS_BONUS <= _area(best)
     yaw = np.where(straight, 0.0, np.deg2rad(degrees))
-    low_a, high_a, low_b, high_b = np.where(straight[:, None], upright, best).T
+    low_a, high_a, low_b, high_b = np.where(straight, upright, best)
     a, b = (low_a + high_a) / 2, (low_b + high_b) / 2
     c, s = np.cos(yaw), np.sin(yaw)
-    center = np.stack([c * a - s * b, s * a + c * b, z.mean(axis=1)], axis=1)
-    size = np.stack([high_a - low_a, high_b - low_b, z[:, 1] - z[:, 0]], axis=1)
+    center = np.stack([c * a - s * b, s * a + c * b, (low[:, 4] + high[:, 4]) / 2], axis=1)
+    size = np.stack([high_a - low_a, high_b - low_b, high[:, 4] - low[:, 4]], axis=1)
     across = size[:, 1] > size[:, 0]
     size[across] = size[across][:, [1, 0, 2]]
     yaw = yaw + np.where(across, np.pi / 2, 0.0)
@@ -98,72 +160,25 @@ def _boxes(
     return zip(center, size, yaw.tolist(), strict=True)
 
 
-def _fit_few(
-    clouds: Sequence[Float[np.ndarray, "3 _"]],
-    lengths: Int[np.ndarray, "k"],
-    skip: Int[np.ndarray, "k"],
-) -> tuple[np.ndarray, ...]:
-    """Return degrees, the sides at that angle, those of the upright one, and the ends along z."""
-    # What is no number is sorted behind all that are.
-    points = np.full((len(clouds), 3, lengths.max()), np.nan)
-    for own, cloud in zip(points, clouds, strict=True):
-        own[:, : cloud.shape[1]] = cloud
-    xy = points[:, :2]
-    every = np.arange(len(clouds))
-    coarse = _sides(*_ends_of_few(_ways(_COARSE) @ xy, skip, lengths))
-    degrees = _COARSE[_area(coarse).argmin(axis=1), None] + _FINE
-    fine = _sides(*_ends_of_few(_ways(degrees) @ xy, skip, lengths))
-    best = _area(fine).argmin(axis=1)
-    low, high = _ends_of_few(points[:, 2:], skip, lengths)
-    z = np.concatenate([low, high], axis=1)
-    return degrees[every, best], fine[:, every, best].T, coarse[:, :, 0].T, z
+def _ends(
+    values: Float[np.ndarray, "*k r n"], skip: int
+) -> tuple[Float[np.ndarray, "*k r"], Float[np.ndarray, "*k r"]]:
+    """Return the ends of each row without the outermost few."""
+    if not skip:
+        return values.min(axis=-1), values.max(axis=-1)
+    # torch finds the few outermost many times faster than numpy sorts.
+    rows = torch.from_numpy(values)
+    low, high = (rows.topk(skip + 1, largest=largest).values for largest in (False, True))
+    return low[..., skip].numpy(), high[..., skip].numpy()
 
 
-def _fit_many(points: Float[np.ndarray, "3 n"], skip: int) -> tuple[np.ndarray | float, ...]:
-    """Return what `_fit_few` returns, of one cloud."""
-    xy = points[:2]
-    # Area changes slowly with the angle: every degree is only worth a look around the best.
-    best, _ = _least_rectangle(xy, _COARSE, skip)
-    degrees = _COARSE[best] + _FINE
-    best, sides = _least_rectangle(xy, degrees, skip)
-    (upright,) = _sides(*_ends(xy, skip)).T
-    return degrees[best], sides, upright, np.concatenate(_ends(points[2:], skip))
-
-
-def _least_rectangle(
-    xy: Float[np.ndarray, "2 n"], degrees: Float[np.ndarray, "a"], skip: int
-) -> tuple[int, Float[np.ndarray, "4"]]:
-    """Return the number of the angle whose rectangle has least area, and its sides."""
+def _turned(
+    xy: Float[np.ndarray, "*k 2 n"], degrees: Float[np.ndarray, "*k a"]
+) -> Float[np.ndarray, "*k r n"]:
+    """Return positions along and across, in turn, for each angle."""
+    # Not as a product of matrices, whose rounding depends on how many there are.
     ways = _ways(degrees)
-    # Single precision takes half the time, if numbers are not larger than they need be.
-    rough = ways.astype(np.float32) @ (xy - xy[:, :1]).astype(np.float32)
-    least = _area(_sides(*_inner_ends(rough, skip)))
-
-    def exact(angles: np.ndarray) -> np.ndarray:
-        return _sides(*_ends(ways.reshape(-1, 4)[angles].reshape(-1, 2) @ xy, skip))
-
-    # No angle can be the best that has at least more than the most promising one really has.
-    likely = least.argmin(keepdims=True)
-    sides = exact(likely)
-    possible = least <= _area(sides) * (1 + _SLACK)
-    possible[likely] = False
-    angles = np.concatenate([likely, np.flatnonzero(possible)])
-    sides = np.concatenate([sides, exact(angles[1:])], axis=1)
-    area = _area(sides)
-    best = int(np.lexsort([angles, area])[0])  # of equals the first angle
-    return int(angles[best]), sides[:, best]
-
-
-def _inner_ends(
-    values: Float[np.ndarray, "r n"], skip: int
-) -> tuple[Float[np.ndarray, "r"], Float[np.ndarray, "r"]]:
-    """Return per row what more than `skip` points do not exceed, and what as many reach."""
-    # Of any groups of points, as many as wanted have an end that is at least that far out.
-    groups = _GROUPS * (skip + 1)
-    rows, size = len(values), values.shape[1] // groups
-    whole = values[:, : size * groups].reshape(rows, size, groups)
-    low, high = np.sort(whole.min(axis=1)), np.sort(whole.max(axis=1))
-    return low[:, skip], high[:, groups - 1 - skip]
+    return ways[..., :1] * xy[..., :1, :] + ways[..., 1:] * xy[..., 1:, :]
 
 
 def _ways(degrees: Float[np.ndarray, "*k a"]) -> Float[np.ndarray, "*k r 2"]:
@@ -180,25 +195,3 @@ def _sides(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 def _area(sides: np.ndarray) -> np.ndarray:
     low_a, high_a, low_b, high_b = sides
     return np.maximum(high_a - low_a, _THIN) * np.maximum(high_b - low_b, _THIN)
-
-
-def _ends(
-    values: Float[np.ndarray, "r n"], skip: int
-) -> tuple[Float[np.ndarray, "r"], Float[np.ndarray, "r"]]:
-    """Return the ends of each row of many values without the outermost few."""
-    # Nearly all values lie further in than the ends can: what is left is sorted in no time.
-    low, high = _inner_ends(values, skip)
-    for number, row in enumerate(values):
-        low[number] = np.sort(row[row <= low[number]])[skip]
-        high[number] = np.sort(row[row >= high[number]])[-1 - skip]
-    return low, high
-
-
-def _ends_of_few(
-    values: Float[np.ndarray, "k r n"], skip: Int[np.ndarray, "k"], lengths: Int[np.ndarray, "k"]
-) -> tuple[Float[np.ndarray, "k r"], Float[np.ndarray, "k r"]]:
-    """Return the ends of each row without the outermost few; each of k has a length of its own."""
-    # Sorting takes a fifth of the time that `np.partition` takes with two places at once.
-    ordered = np.sort(values, axis=-1)
-    every = np.arange(len(values))
-    return ordered[every, :, skip], ordered[every, :, lengths - 1 - skip]

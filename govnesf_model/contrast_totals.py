@@ -61,8 +61,8 @@ class _Plan:
     Attributes:
         words: [r, d] what is multiplied with the features: rivals, then texts.
         rivals: how many of them are none of the query's texts.
-        picks: [k + 1, w] what makes further rows of the terms of the contrast words: texts that are
-            such words, then the sum of all that belong to the query.
+        picks: [k] which contrast words make further rows of terms: texts that are such words.
+        wanted: [w] 1 for each contrast word that belongs to the query, else 0.
         order: [t] which text each row stands for, without the rivals.
         plain: what `best_texts` takes, for points that are scored plainly.
     """
@@ -70,6 +70,7 @@ class _Plan:
     words: Tensor
     rivals: int
     picks: Tensor
+    wanted: Tensor
     order: Tensor
     plain: tuple[Tensor, Tensor, float]
 
@@ -170,13 +171,14 @@ class ContrastTotals:
         plan = self._plan(text_features, contrast, contrast_features)
 
         def score(blocks: list[Tensor]) -> Iterator[Best]:
+            room = _Room(plan)
             for start in range(0, len(blocks), _TOGETHER):
-                yield from self._best(blocks[start : start + _TOGETHER], plan)
+                yield from self._best(blocks[start : start + _TOGETHER], plan, room)
 
         def score_plainly(blocks: list[Tensor]) -> Iterator[Best]:
             return (_narrow(best_texts(block, *plain)) for block in blocks)
 
-        return score if plan.picks[-1].any() else score_plainly
+        return score if plan.wanted.any() else score_plainly
 
     def _plan(
         self, text_features: Tensor, contrast: tuple[str, ...], contrast_features: Tensor
@@ -188,30 +190,29 @@ class ContrastTotals:
         old = [text for text, place in enumerate(places) if place is not None]
         rivals = [number for number, word in enumerate(contrast) if word not in set(self.words)]
         words = torch.cat([contrast_features[rivals], text_features[new]]).float().to(device)
-        picks = torch.zeros(len(old) + 1, len(self.words))
-        picks[torch.arange(len(old)), [places[text] for text in old]] = 1.0
-        picks[-1] = torch.tensor([float(word in wanted) for word in self.words])
+        picks = torch.tensor([places[text] for text in old], dtype=torch.long)
         return _Plan(
             words * self.logit_scale,
             len(rivals),
             picks.to(device),
+            torch.tensor([float(word in wanted) for word in self.words], device=device),
             torch.tensor([*new, *old], device=device),
             (text_features, contrast_features, self.logit_scale),
         )
 
-    def _best(self, blocks: list[Tensor], plan: _Plan) -> Iterator[Best]:
+    def _best(self, blocks: list[Tensor], plan: _Plan, room: "_Room") -> Iterator[Best]:
         """Yield index, score and peak of blocks."""
         held = [self._contrast[block] for block in blocks]
         lengths = [len(block) for block in blocks]
         fresh, texts = len(plan.words), len(plan.order)
-        terms = plan.words.new_empty(fresh + len(plan.picks), sum(lengths))
+        terms = room.terms(sum(lengths))
         columns = terms.split(lengths, dim=1)
         for column, contrast in zip(columns, held, strict=True):
-            torch.mm(plan.picks, contrast.terms, out=column[fresh:])
+            torch.index_select(contrast.terms, 0, plan.picks, out=column[fresh:-1])
+            torch.mv(contrast.terms.T, plan.wanted, out=column[-1])
         if fresh:
-            single = plan.words.new_empty(max(lengths), plan.words.shape[1])
             for column, block in zip(columns, blocks, strict=True):
-                torch.mm(plan.words, single[: len(block)].copy_(block).T, out=column[:fresh])
+                column[:fresh] = (room.single(block) @ plan.words.T).T
             _exp(terms[:fresh].sub_(torch.cat([contrast.reference for contrast in held])))
         denominator = terms.sum(dim=0)
         # Of a sharp softmax on a text that fits far better, or after synonyms that do.
@@ -237,6 +238,30 @@ class ContrastTotals:
                 best[rows], value[rows], other = _narrow(best_texts(block[rows], *plan.plain))
                 peak = torch.maximum(peak, other)
             yield best, value, peak
+
+
+class _Room:
+    """Memory that the blocks of one query use in turn: fresh memory costs more than the work in it.
+
+    Args:
+        plan: of the query.
+    """
+
+    def __init__(self, plan: _Plan) -> None:
+        self._rows = len(plan.words) + len(plan.picks) + 1
+        self._terms, self._single = plan.words.new_empty(0), plan.words.new_empty(0)
+
+    def terms(self, points: int) -> Float[Tensor, "rows points"]:
+        """Return room for the terms of so many points."""
+        if self._terms.numel() < self._rows * points:
+            self._terms = self._terms.new_empty(self._rows * points)
+        return self._terms[: self._rows * points].view(self._rows, points)
+
+    def single(self, block: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+        """Return the block in single precision, until the next one is asked for."""
+        if self._single.numel() < block.numel():
+            self._single = self._single.new_empty(block.numel())
+        return self._single[: block.numel()].view(block.shape).copy_(block)
 
 
 def _exp(values: Tensor) -> Tensor:

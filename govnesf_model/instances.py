@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
 
-from govnesf_model.box_fit import Box, fit_boxes, thinned
+from govnesf_model.box_fit import Box, fit_boxes, sampled
 from govnesf_model.point_clusters import CellLattice, Clusters
 
 # Points at which a cluster's score counts half when clusters are ranked: so many, or so large a
@@ -193,7 +193,9 @@ class _Label:
             near &= apart <= half[:, None, axis] + reach[None, :, axis]
         self._guests = np.flatnonzero(near.any(axis=1)).tolist()
         self._parts = [members[place] for place in self._guests]
-        self._points = np.array([_median(xyz[rows]) for rows in self._parts]).reshape(-1, 3)
+        self._points = np.array([_median(xyz[sampled(rows)]) for rows in self._parts]).reshape(
+            -1, 3
+        )
         apart = np.abs(self._points[:, None] - middle[None, :large])
         self._near = near[self._guests] & (apart <= reach).all(axis=2)
 
@@ -220,7 +222,7 @@ class _Label:
 def _fit(xyz: np.ndarray, objects: Sequence[_Object], voxel_size: float) -> None:
     """Give those a box that have none."""
     without = [one for one in objects if one.box is None]
-    boxes = fit_boxes([xyz[thinned(one.indices)] for one in without])
+    boxes = fit_boxes(xyz, [one.indices for one in without])
     for one, (center, size, yaw) in zip(without, boxes, strict=True):
         # A voxel's point stands for a patch around it: nothing is flatter than one voxel.
         one.box = center, np.maximum(size, voxel_size), yaw
@@ -228,7 +230,7 @@ def _fit(xyz: np.ndarray, objects: Sequence[_Object], voxel_size: float) -> None
 
 def _median(xyz: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "3"]:
     """Return the median per axis."""
-    # Sorting takes less time than `np.median` of few points, and no more of many.
+    # Sorting takes less time than `np.median` of few points.
     ordered = np.sort(np.ascontiguousarray(xyz.T), axis=1)
     middle = len(xyz) // 2
     return (ordered[:, middle] + ordered[:, -1 - middle]) / 2
