@@ -106,13 +106,8 @@ def project_planes(
 
     Points whose coordinates lie plane by plane in memory (`in_planes`) take a quarter of the time.
     """
-    T_camera_world = invert_pose(T_world_camera)
-    KR, Kt = K @ T_camera_world[:, :3, :3], K @ T_camera_world[:, :3, 3:]
-    # Rows of all u, then all v, then all z, so that one product makes three planes.
-    KR, Kt = KR.transpose(0, 1).reshape(-1, 3), Kt.transpose(0, 1).reshape(-1, 1)
-    u, v, depth = torch.addmm(Kt, KR, points.T).view(3, len(K), len(points)).unbind(0)
-    near = depth.clamp_min(MIN_DEPTH)
-    return u / near, v / near, depth
+    u, v, depth = _planes(points, K, T_world_camera).unbind(0)
+    return u, v, depth
 
 
 def project_seen(
@@ -123,9 +118,24 @@ def project_seen(
     height: int,
 ) -> tuple[Int[Tensor, "m"], Float[Tensor, "m 2"], Float[Tensor, "m"]]:
     """Return which points lie on a camera's image, as `inside_image`, their pixels and z-depth."""
-    u, v, depth = (part[0] for part in project_planes(points, K[None], T_world_camera[None]))
-    rows = inside_planes(u, v, depth, width, height).nonzero().squeeze(1)
-    return rows, torch.stack([u[rows], v[rows]], dim=1), depth[rows]
+    planes = _planes(points, K[None], T_world_camera[None])[:, 0]  # [3, n]
+    rows = inside_planes(*planes, width, height).nonzero().squeeze(1)
+    seen = planes.index_select(1, rows)
+    return rows, seen[:2].T, seen[2]
+
+
+def _planes(
+    points: Float[Tensor, "n 3"],
+    K: Float[Tensor, "v 3 3"],
+    T_world_camera: Float[Tensor, "v 4 4"],
+) -> Float[Tensor, "3 v n"]:
+    T_camera_world = invert_pose(T_world_camera)
+    KR, Kt = K @ T_camera_world[:, :3, :3], K @ T_camera_world[:, :3, 3:]
+    # Rows of all u, then all v, then all z, so that one product makes three planes.
+    KR, Kt = KR.transpose(0, 1).reshape(-1, 3), Kt.transpose(0, 1).reshape(-1, 1)
+    planes = torch.addmm(Kt, KR, points.T).view(3, len(K), len(points))
+    planes[:2] /= planes[2].clamp_min(MIN_DEPTH)
+    return planes
 
 
 def in_planes(points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .cameras import in_planes, project_seen, to_feature_coordinates
+from .frustum import VoxelBlocks
 from .gather import bilinear_taps, gather, trilinear_taps
 
 FEATURE_STRIDE = 4  # of the image encoder's maps
@@ -127,7 +128,7 @@ class CostVolume:
         self.grid = grid
         self.channels = channels
         device = grid.origin.device
-        self._centers = in_planes(grid.centers().reshape(-1, 3))
+        self._blocks = VoxelBlocks(grid.centers())
         self._count = torch.zeros(grid.cells, device=device)
         self._mean = torch.zeros(grid.cells, channels, device=device)
         self._m2 = torch.zeros(grid.cells, channels, device=device)
@@ -150,8 +151,8 @@ class CostVolume:
     @property
     def bytes(self) -> int:
         """Memory held by the volume."""
-        tensors = (self._centers, self._count, self._mean, self._m2)
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        tensors = (self._count, self._mean, self._m2)
+        return sum(t.numel() * t.element_size() for t in tensors) + self._blocks.bytes
 
     @torch.no_grad()
     def add_view(
@@ -217,8 +218,10 @@ class CostVolume:
         stride: int,
         margin: float,
     ) -> tuple[Int[Tensor, "m"], Float[Tensor, "m c"]]:
-        rows, uv = visible_voxels(self._centers, K, T_world_camera, width, height, depth, margin)
-        return rows, sample_map(feat.float(), uv, stride)
+        view = K, T_world_camera, width, height
+        near, centers = self._blocks.in_view(*view)
+        rows, uv = visible_voxels(centers, *view, depth, margin)
+        return near.index_select(0, rows), sample_map(feat.float(), uv, stride)
 
     def _as_volume(self, table: Float[Tensor, "cells c"]) -> Float[Tensor, "c x y z"]:
         return table.reshape(*self.grid.shape, -1).permute(3, 0, 1, 2)
@@ -238,12 +241,13 @@ def add_moments(
         rows: each at most once.
         values: one per row.
     """
-    more = count[rows] + 1
-    change = values - mean[rows]
-    after = mean[rows] + change / more.unsqueeze(-1)
-    m2[rows] += change * (values - after)
-    mean[rows] = after
-    count[rows] = more
+    # Whole rows are found and put back twice as fast by these as by [rows].
+    more, before = count.index_select(0, rows) + 1, mean.index_select(0, rows)
+    change = values - before
+    after = before + change / more.unsqueeze(-1)
+    m2.index_add_(0, rows, change * (values - after))
+    mean.index_copy_(0, rows, after)
+    count.index_copy_(0, rows, more)
 
 
 def remove_moments(

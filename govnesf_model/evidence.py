@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .cameras import in_planes, project_seen, to_feature_coordinates
+from .cameras import project_seen, to_feature_coordinates
 from .cost_volume import VolumeGrid
+from .frustum import VoxelBlocks
 from .gather import gather
 from .stereo import Surface
 from .tile_grid import Grid
@@ -32,15 +33,15 @@ class EvidenceVolume:
     def __init__(self, grid: VolumeGrid) -> None:
         """Start empty; the grid's device is the volume's."""
         self.grid = grid
-        self._centers = in_planes(grid.centers().reshape(-1, 3))
+        self._blocks = VoxelBlocks(grid.centers())
         self._weight = torch.zeros(grid.cells, device=grid.origin.device)
         self._sum = torch.zeros(grid.cells, device=grid.origin.device)
 
     @property
     def bytes(self) -> int:
         """Memory held by the volume."""
-        tensors = (self._centers, self._weight, self._sum)
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        tensors = (self._weight, self._sum)
+        return sum(t.numel() * t.element_size() for t in tensors) + self._blocks.bytes
 
     @property
     def distance(self) -> Float[Tensor, "x y z"]:
@@ -95,8 +96,10 @@ class EvidenceVolume:
         width: int,
         height: int,
     ) -> tuple[Tensor, Float[Tensor, "m"], Float[Tensor, "m"]]:
-        at = self._centers, self.grid.voxel
-        return votes_of(surface, K, T_world_camera, width, height, *at)
+        near, centers = self._blocks.in_view(K, T_world_camera, width, height)
+        at = centers, self.grid.voxel
+        rows, *votes = votes_of(surface, K, T_world_camera, width, height, *at)
+        return near.index_select(0, rows), *votes
 
 
 def votes_of(

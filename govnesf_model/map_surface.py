@@ -19,10 +19,10 @@ from govnesf_model.field import GovNesf, VolumeField
 from govnesf_model.fitting_chunks import FittingChunks
 from govnesf_model.keyframes import Keyframe, MapConfig
 from govnesf_model.map_correction import measured_points, rebuild_points
+from govnesf_model.map_depth import render_depth
 from govnesf_model.map_points import SurfacePoints
 from govnesf_model.map_sightings import Sightings
 from govnesf_model.map_views import StageClock, fuse_points
-from govnesf_model.map_volume import render_depth
 from govnesf_model.rendered_surface import RenderedSurface
 from govnesf_model.view_stack import ViewStack
 

@@ -1,4 +1,4 @@
-"""The feature volume of the online map: where it lies, what is in it, depth rendered from it.
+"""The feature volume of the online map: where it lies and what is in it.
 
 volume = MapVolume(field, config)
 volume.add(keyframe)                       # running moments in the tiles that it looks into
@@ -15,9 +15,6 @@ from jaxtyping import Float32
 from govnesf_model.cameras import pixel_rays
 from govnesf_model.field import GovNesf, VolumeField
 from govnesf_model.keyframes import Keyframe, MapConfig
-from govnesf_model.map_points import depth_edges, depth_grid
-from govnesf_model.ray_samples import clip_to_grid, place_samples, refine_samples
-from govnesf_model.rendering import sample_weights
 from govnesf_model.stereo import DOUBTFUL
 from govnesf_model.surfaces import at_stride
 from govnesf_model.tile_grid import TILE, Slot, Tile, TileGrid
@@ -303,45 +300,6 @@ def _cut(lower: np.ndarray, upper: np.ndarray, split: int) -> tuple[slice, slice
     """Return the part of a grid that has `split` voxels along each edge of a voxel."""
     x, y, z = (slice(low * split, up * split) for low, up in zip(lower, upper, strict=True))
     return x, y, z
-
-
-def render_depth(
-    field: GovNesf, volume: VolumeField, keyframe: Keyframe, config: MapConfig
-) -> tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "n 3"], Float32[np.ndarray, "n 3"]]:
-    """Return depth that the field renders for a keyframe on a coarse lattice of pixels.
-
-    Density alone decides; no view is looked up.
-
-    Returns:
-        z-depth in metres, 0 where the ray is not opaque enough; the points at the others and their
-        colours 0..255.
-    """
-    device = volume.grid.origin.device
-    pixels = depth_grid(keyframe.height, keyframe.width, config.render_step)
-    uv = pixels.reshape(-1, 2)
-    origins, directions = pixel_rays(
-        uv, torch.from_numpy(keyframe.K), torch.from_numpy(keyframe.T_world_camera)
-    )
-    origins, directions = origins.contiguous().to(device), directions.to(device)
-    start, end = clip_to_grid(
-        volume.grid, origins, directions, config.min_depth, config.max_depth * 1.2
-    )
-    t = place_samples(start, end, field.config.samples_per_ray)
-    weights, _ = sample_weights(field, volume, origins, directions, t, end)
-    if field.config.fine_samples:
-        t = refine_samples(start, end, weights, field.config.fine_samples)
-        weights, _ = sample_weights(field, volume, origins, directions, t, end)
-    opacity = weights.sum(dim=1)
-    depth = (weights * t).sum(dim=1) / opacity.clamp_min(1e-6)
-    good = (opacity > config.min_opacity) & (depth > config.min_depth) & (depth < config.max_depth)
-    lattice = torch.where(good, depth, 0.0).reshape(pixels.shape[:2])
-    lattice = lattice.cpu().numpy()
-    flat = lattice.reshape(-1)
-    # Between two surfaces the mean depth of a ray is thin air.
-    rows = np.flatnonzero((flat > 0) & ~depth_edges(lattice, 0.15).reshape(-1))
-    xyz = (origins[rows] + directions[rows] * torch.from_numpy(flat[rows, None]).to(device)).cpu()
-    columns, lines = uv[rows].long().unbind(1)
-    return lattice, xyz.numpy(), keyframe.rgb[lines.numpy(), columns.numpy()].astype(np.float32)
 
 
 def _view(keyframe: Keyframe, device: torch.device) -> tuple:

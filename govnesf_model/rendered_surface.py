@@ -12,8 +12,8 @@ from jaxtyping import Float32
 
 from govnesf_model.field import GovNesf, VolumeField
 from govnesf_model.keyframes import Keyframe, MapConfig
+from govnesf_model.map_depth import render_depth
 from govnesf_model.map_points import voxel_keys
-from govnesf_model.map_volume import render_depth
 
 _AGAIN = 3  # keyframes that are rendered again beside the new one
 

@@ -9,7 +9,7 @@ from furnished_room import ColorEncoder
 from three_rooms import CENTRES, PITCH, ROOMS, drive, frame, passage, tour, trace
 
 from govnesf_model.field import FieldConfig, GovNesf
-from govnesf_model.map_volume import render_depth
+from govnesf_model.map_depth import render_depth
 from govnesf_model.scene_map import MapConfig, SceneMap
 
 BOUND = 125.0  # MiB

@@ -18,9 +18,10 @@ from furnished_room import (
 )
 
 from govnesf_model.field import FieldConfig, GovNesf
+from govnesf_model.map_depth import render_depth
 from govnesf_model.map_points import voxel_keys
 from govnesf_model.map_views import fuse_points, working_image
-from govnesf_model.map_volume import MapVolume, render_depth
+from govnesf_model.map_volume import MapVolume
 from govnesf_model.query import Query, answer
 from govnesf_model.scene_map import MapConfig, SceneMap
 
