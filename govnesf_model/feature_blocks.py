@@ -101,7 +101,9 @@ class FeatureBlocks:
         blocks = list(self.blocks)
         features = features.to(self.dtype)
         for block, at, inside in self._where(rows):
-            blocks[block] = blocks[block].index_copy(0, inside, features[at])
+            whole = len(at) == len(blocks[block])  # ascending, so these are all of its rows
+            some = features[at]
+            blocks[block] = some if whole else blocks[block].index_copy(0, inside, some)
         return FeatureBlocks(blocks, self.dim, self._like)
 
     def lengthened(self, length: int) -> "FeatureBlocks":
@@ -115,7 +117,9 @@ class FeatureBlocks:
             blocks[-1] = torch.cat([blocks[-1], self._like.new_zeros(more, self.dim)])
             missing -= more
         for start in range(0, missing, most):
-            blocks.append(self._like.new_zeros(min(most, missing - start), self.dim))
+            # One row of zeros that stands for all: it takes no memory until a row is replaced.
+            zeros = self._like.new_zeros(1, self.dim)
+            blocks.append(zeros.expand(min(most, missing - start), self.dim))
         return FeatureBlocks(blocks, self.dim, self._like)
 
     def keep(self, kept: Bool[np.ndarray, "n"]) -> "FeatureBlocks":

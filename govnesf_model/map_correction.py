@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 
-from govnesf_model.cameras import rotation_error
+from govnesf_model.cameras import rotation_error, transform
 from govnesf_model.keyframes import Keyframe, MapConfig
 from govnesf_model.map_points import SurfacePoints, one_per_voxel, points_from_depth, voxel_keys
 from govnesf_model.map_sightings import Sightings
@@ -53,14 +53,16 @@ class RebuiltPoints:
     """Points of a map at new poses.
 
     Attributes:
-        points: with the features that could be kept; the others have no views yet.
+        points: without features yet; those that are to be fused anew have no views either.
         sightings: which keyframe sees which of them.
         rendered: the rendered surface, moved along.
+        origin: row of the old points whose feature each of them keeps, -1 without.
     """
 
     points: SurfacePoints
     sightings: Sightings
     rendered: RenderedSurface
+    origin: Int64[np.ndarray, "n"]
 
 
 def checked_poses(
@@ -148,15 +150,15 @@ def rebuild_points(
         rebuilt.misses = np.maximum(rebuilt.misses, misses)
     # What is fused anew needs no feature until then: looking it up is half of the work here.
     apart = corrections.disagree(rebuilt.xyz, looks.rows, _ALIKE * points.voxel_size)
-    kept = np.flatnonzero((source >= 0) & (source < len(points.features)) & ~apart)
-    origin = source[kept]
-    rebuilt.set_features(
-        kept, points.features.take(origin), points.confidence[origin], points.views[origin]
-    )
+    kept = (source >= 0) & (source < len(points.features)) & ~apart
+    origin = np.where(kept, source, -1)
+    rebuilt.confidence = np.where(kept, points.confidence[origin], 0).astype(np.float32)
+    rebuilt.views = np.where(kept, points.views[origin], 0).astype(np.int16)
     gone = rebuilt.vanished()
     if gone.any():
         looks.renumber(rebuilt.keep(~gone), len(rebuilt))
-    return RebuiltPoints(rebuilt, looks, moved_surface)
+        origin = origin[~gone]
+    return RebuiltPoints(rebuilt, looks, moved_surface, origin)
 
 
 def measured_points(
@@ -225,14 +227,17 @@ class _Corrections:
             rows: per keyframe, those that it sees.
             most: metres that views may move apart at a point.
         """
-        least = np.full((len(xyz), 3), np.inf, np.float32)
-        largest = np.full((len(xyz), 3), -np.inf, np.float32)
+        points = torch.from_numpy(xyz)
+        least = torch.full((len(xyz), 3), torch.inf)
+        largest = -least
         for number, seen in rows.items():
-            back = np.linalg.inv(self.of(np.array([number]))[0])
-            before = (xyz[seen] @ back[:3, :3].T + back[:3, 3]).astype(np.float32)
-            least[seen] = np.minimum(least[seen], before)
-            largest[seen] = np.maximum(largest[seen], before)
-        return (largest - least).max(axis=1, initial=-np.inf) > most
+            back = torch.from_numpy(np.linalg.inv(self.of(np.array([number]))[0]))
+            at = torch.from_numpy(seen)
+            # In double precision: what is asked for are differences of a centimetre.
+            before = transform(back, points.index_select(0, at).double()).float()
+            least.index_copy_(0, at, torch.minimum(least.index_select(0, at), before))
+            largest.index_copy_(0, at, torch.maximum(largest.index_select(0, at), before))
+        return ((largest - least).amax(dim=1) > most).numpy()
 
 
 def moved_points(

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 
 from govnesf_model.field import GovNesf, VolumeField
 from govnesf_model.fitting_chunks import FittingChunks
@@ -140,12 +140,18 @@ class MapSurface:
         rebuilt = rebuild_points(*parts, old, new, self._config)
         self.points, self.sightings = rebuilt.points, rebuilt.sightings
         self.rendered = rebuilt.rendered
-        self._drop(self.sightings.rows[new[-1].id], new[-1])
+        origin, gone = rebuilt.origin, self._surplus()
+        if gone is not None:
+            origin = origin[~gone]
+            self._give_up(gone)
         clock.lap("points")
+        kept = np.flatnonzero(origin >= 0)
         stale = np.flatnonzero(self.points.views == 0)
         limit = self._config.related_views
         groups = self.sightings.groups(new, stale, len(self.points), limit)
-        fused = self._fuse_groups(groups, volume)
+        # All at once: each copy of the table would take as much memory as the map.
+        features = other.points.features.take(origin[kept])
+        fused = self._fuse_groups(groups, volume, (kept, features))
         clock.lap("fuse")
         return fused
 
@@ -167,6 +173,14 @@ class MapSurface:
 
     def _drop(self, visible: np.ndarray, newest: Keyframe) -> np.ndarray:
         """Drop points that are gone or too many; return `visible` in the new numbering."""
+        gone = self._surplus()
+        if gone is None:
+            return visible
+        self._give_up(gone)
+        return self.sightings.rows[newest.id]
+
+    def _surplus(self) -> Bool[np.ndarray, "n"] | None:
+        """Tell which points are gone or too many; None where they are not worth the trouble."""
         points = self.points
         gone = points.vanished()
         # Features may be long: points leave room for keyframes whatever the encoder.
@@ -178,41 +192,52 @@ class MapSurface:
             rank = np.where(gone, 255, points.weight).astype(np.uint8)
             gone[np.argsort(rank, kind="stable")[: excess + limit // _SPARE_SHARE]] = True
         # Renumbering looks at everything: not worth it for a handful of points.
-        if gone.sum() <= 0.002 * len(points):
-            return visible
-        new_row = points.keep(~gone)
-        self.sightings.renumber(new_row, len(points))
-        return self.sightings.rows[newest.id]
+        return gone if gone.sum() > 0.002 * len(points) else None
+
+    def _give_up(self, gone: Bool[np.ndarray, "n"]) -> None:
+        self.sightings.renumber(self.points.keep(~gone), len(self.points))
 
     def _fuse_groups(
-        self, groups: Sequence[tuple[np.ndarray, tuple[Keyframe, ...]]], volume: VolumeField
+        self,
+        groups: Sequence[tuple[np.ndarray, tuple[Keyframe, ...]]],
+        volume: VolumeField,
+        kept: tuple[np.ndarray, torch.Tensor] | None = None,
     ) -> int:
-        """Fuse the features of rows, each group from keyframes of its own; return how many."""
-        config, parts = self._config, []
+        """Fuse the features of rows, each group from keyframes of its own; return how many.
+
+        Args:
+            groups: rows and their keyframes.
+            volume: of the map.
+            kept: rows and the features that they have already, to be set together with the others.
+        """
+        config, points = self._config, self.points
         limits = config.views_per_point, config.depth_tolerance
-        for rows, related in groups:
-            if not len(rows):
+        held, known = kept or (np.zeros(0, np.int64), points.features.take(np.zeros(0, np.int64)))
+        rows = np.concatenate([held, *(rows for rows, _ in groups)])
+        if not len(rows):
+            return 0
+        features = known.new_empty(len(rows), known.shape[1])
+        features[: len(held)] = known
+        confidence, views = points.confidence[rows], points.views[rows]
+        start = len(held)
+        for some, related in groups:
+            if not len(some):
                 continue
-            views = self._stack.of(related)
-            xyz = torch.from_numpy(self.points.xyz[rows]).to(self._device)
+            stack = self._stack.of(related)
+            xyz = torch.from_numpy(points.xyz[some]).to(self._device)
             fused = self._chunks.run(
                 len(xyz),
-                lambda part, xyz=xyz, views=views: fuse_points(
-                    self._field, xyz[part], views, volume, *limits
+                lambda part, xyz=xyz, stack=stack: fuse_points(
+                    self._field, xyz[part], stack, volume, *limits
                 ),
             )
-            # In half precision at once: a correction makes hundreds of MiB of them.
-            parts += [(rows[part], unit.half(), *rest) for part, (unit, *rest) in fused]
-        if not parts:
-            return 0
-        rows, features, confidence, counts = zip(*parts, strict=True)
-        self.points.set_features(
-            np.concatenate(rows),
-            torch.cat(features),
-            torch.cat(confidence).cpu().numpy(),
-            torch.cat(counts).cpu().numpy(),
-        )
-        return sum(map(len, rows))
+            for part, (unit, sure, count) in fused:
+                own = slice(start + part.start, start + part.stop)
+                features[own] = unit  # in half precision
+                confidence[own], views[own] = sure.cpu().numpy(), count.cpu().numpy()
+            start += len(some)
+        points.set_features(rows, features, confidence, views)
+        return len(rows) - len(held)
 
     def _to_refresh(self, rows: np.ndarray, keyframe: Keyframe) -> np.ndarray:
         """Return which of the points that a keyframe sees again are fused anew."""
