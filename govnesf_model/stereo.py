@@ -176,16 +176,16 @@ class StereoDepth(nn.Module):
         with torch.autocast(match.device.type, enabled=False):  # half precision is half a cell off
             at, seen = plane_coordinates(K, T_world_camera, view, near, depths, height, width)
             size = torch.tensor([width, height], device=at.device)
-            grid = ((2 * at + 1) / size - 1).flatten(1, 2)  # [s, d h, w, 2]
-        total, own = 0.0, match[view].unsqueeze(2)  # [g, c, 1, h, w]
+            grid = (2 * at + 1) / size - 1  # [s, d, h, w, 2]
+        total, own = 0.0, match[view]
         for place, source in enumerate(near):
-            warped = F.grid_sample(
-                match[source].flatten(0, 1)[None], grid[place, None], align_corners=False
-            )
-            warped = warped.view(groups, -1, len(depths), height, width)
-            total = total + (warped * own).sum(dim=1) * seen[place]
+            # Each plane as an image of its own: a processor's threads share out whole images.
+            maps = match[source].flatten(0, 1).expand(len(depths), -1, -1, -1)
+            warped = F.grid_sample(maps, grid[place], align_corners=False)
+            agreement = (warped.view(len(depths), groups, -1, height, width) * own).sum(dim=2)
+            total = total + agreement * seen[place].unsqueeze(1)  # [d, g, h, w]
         count = seen.sum(dim=0)
-        return total / count.clamp_min(1), count
+        return (total / count.clamp_min(1).unsqueeze(1)).transpose(0, 1), count
 
 
 def plane_coordinates(
