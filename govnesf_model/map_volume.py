@@ -246,30 +246,35 @@ def look_of(keyframe: Keyframe, config: MapConfig, voxel: float) -> Look:
         uv, torch.from_numpy(keyframe.K), torch.from_numpy(keyframe.T_world_camera)
     )
     edge = TILE * voxel
-    camera = keyframe.T_world_camera[None, :3, 3]
-    end = (origin + direction * torch.from_numpy(depth).unsqueeze(1)).numpy()
+    # All x before all y before all z: numpy goes through what lies in one piece many times faster.
+    camera = keyframe.T_world_camera[:3, 3:]  # [3, 1]
+    end = (origin + direction * torch.from_numpy(depth).unsqueeze(1)).T.contiguous().numpy()
     # A few pixels that are wrong by far must not open the box.
-    box = np.percentile(end, (1, 99), axis=0) if len(end) else np.repeat(camera, 2, axis=0)
-    lower = np.minimum(box[0], camera[0]) - _MARGIN
-    upper = np.maximum(box[1], camera[0]) + _MARGIN
-    corners = np.array(np.meshgrid(*([(-_MARGIN, _MARGIN)] * 3))).reshape(3, 8).T
+    box = np.percentile(end, (1, 99), axis=1) if end.size else np.stack([camera[:, 0]] * 2)
+    lower = np.minimum(box[0], camera[:, 0]) - _MARGIN
+    upper = np.maximum(box[1], camera[:, 0]) + _MARGIN
+    corners = np.array(np.meshgrid(*([(-_MARGIN, _MARGIN)] * 3)), np.float32).reshape(3, 8, 1)
     steps = 1
-    if len(end):
-        steps += int(np.ceil(np.linalg.norm(end - camera, axis=1).max() / (edge / 2)))
-    part = np.linspace(0, 1, steps)[:, None, None]
+    if end.size:
+        steps += int(np.ceil(np.linalg.norm(end - camera, axis=0).max() / (edge / 2)))
+    part = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
     found = np.concatenate(
         [
-            camera + corners,
-            (end[:, None] + corners).reshape(-1, 3),
-            (camera + (end - camera) * part).reshape(-1, 3),
-        ]
+            camera + corners[..., 0],
+            (end[:, None] + corners).reshape(3, -1),
+            (camera[..., None] + (end - camera)[:, None] * part).reshape(3, -1),
+        ],
+        axis=1,
     )
-    inside = ((found >= lower - 1e-6) & (found <= upper + 1e-6)).all(axis=1)
-    index = np.floor(found[inside] / edge).astype(np.int64)
-    low = index.min(axis=0)
-    span = index.max(axis=0) - low + 1
-    numbers = np.unique(np.ravel_multi_index((index - low).T, span))  # faster than unique rows
-    tiles = np.stack(np.unravel_index(numbers, span), axis=1) + low
+    inside = np.ones(found.shape[1], bool)
+    for axis, low, high in zip(found, lower, upper, strict=True):
+        inside &= (axis >= low - 1e-6) & (axis <= high + 1e-6)
+    cells = np.floor(found.take(np.flatnonzero(inside), axis=1) / edge)
+    low = cells.min(axis=1, keepdims=True)  # of floats in a tenth of the time that integers take
+    cells -= low
+    span = cells.max(axis=1).astype(np.int64) + 1
+    numbers = np.unique(np.ravel_multi_index(tuple(cells.astype(np.int32)), tuple(span)))
+    tiles = np.stack(np.unravel_index(numbers, span), axis=1) + low.T.astype(np.int64)
     first, last = np.floor(lower / voxel).astype(int), np.ceil(upper / voxel).astype(int)
     # A point on the upper face of the box lies in a tile of which the box has nothing.
     holds = ((tiles * TILE < last) & ((tiles + 1) * TILE > first)).all(axis=1)
