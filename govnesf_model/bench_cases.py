@@ -254,7 +254,9 @@ def labelling(bench: BenchScene, part: Part, meter: Meter, amounts: Amounts) -> 
         row.peak_mib += _mib(views.query, views.ov) + part.volume.bytes / 2**20
         pixels = views.width * views.height
         row.reference_mib = len(views) * pixels * views.ov.shape[3] * 4 / 2**20
-        row.reference_mib += dense.peak_mib + _mib(views.query, part.volume.features)
+        row.reference_mib += _mib(views.query, part.volume.features)
+        # As in `frame`: the memory of as many points at a time as the fast form takes.
+        row.reference_mib += dense.peak_mib * max(1.0, LABEL_CHUNK / chunk)
     labels = torch.cat(kept)
     row.values = {
         "labels as plain": float((found[-1][: len(some)] == labels).float().mean()),
