@@ -3,10 +3,9 @@
     depth, xyz, rgb = render_depth(field, volume, keyframe, config)
 
 A map without depth camera takes all its points from here, of several keyframes whenever it grows.
-So density is not asked where the answer is known: where the views' own depths say that there is
-nothing, and behind what is opaque. Points lie no worse for it: against the true surfaces of a
-rendered room their error falls by a few per cent, as depths that views agree on are the better
-witness (`python -m benchmarks.blind_map`).
+So density is not asked where the answer is known: where the views' own depths agree that there is
+nothing, and behind what is opaque. Points lie as far off the true surface as with all density, by
+some per cent less in rendered rooms and more among photos (`python -m benchmarks.blind_map`).
 """
 
 import math
@@ -29,7 +28,7 @@ from govnesf_model.ray_samples import (
 from govnesf_model.rendering import sample_weights
 
 _COARSE_SHARE = 2  # of the samples per ray that an image takes; refined ones make up for it
-_SURE = 0.03  # sureness of the evidence from which on it is believed
+_SURE = 0.1  # sureness of the evidence from which on it is believed
 _FREE = 0.9  # distance, in truncations, from which on that means free space
 _DARK = 0.1  # part of the light that is left where nothing behind matters any more
 _FAR = 1.2  # of the largest depth of a point: so that what lies behind is not pulled before it
