@@ -235,7 +235,7 @@ def labelling(bench: BenchScene, part: Part, meter: Meter, amounts: Amounts) -> 
     row = meter.row(
         name,
         lambda: found.append(label_points(bench.field, views, part.volume, points, bench.text)),
-        1,
+        amounts.repeats,
     )
     some = points[: amounts.reference_labels]
     reference = _plain_form(bench, part)

@@ -62,6 +62,24 @@ def test_rows_beyond_the_end_are_zero_until_they_are_given(table) -> None:
     assert first.tensor().tolist() == [[0, 0, 0], [1, 1, 1]]
 
 
+def test_rows_of_zeros_take_no_memory_until_they_are_given(table) -> None:
+    later = table.lengthened(75)
+    blank = later.blocks[4:]
+    assert [len(block) for block in blank] == [10, 10, 10, 5]
+    assert all(block.untyped_storage().nbytes() == table.row_bytes for block in blank)
+    assert len(set(map(id, blank))) == 4  # what is kept per block is kept for each of them
+    given = later.with_rows(np.array([52]), torch.ones(1, 3))
+    assert given.blocks[5].untyped_storage().nbytes() == 10 * table.row_bytes
+    assert not later.blocks[5].any()
+
+
+def test_a_block_that_is_replaced_whole_holds_its_rows_in_their_order(table) -> None:
+    rows = np.random.default_rng(0).permutation(20)
+    later = table.with_rows(rows, -numbered(20)[rows])
+    assert torch.equal(later.tensor()[:20], -numbered(20))
+    assert [later.blocks[n] is table.blocks[n] for n in range(4)] == [False, False, True, True]
+
+
 @pytest.mark.parametrize("row", [-1, 35])
 def test_rows_that_are_not_there_are_refused(table, row) -> None:
     with pytest.raises(IndexError, match="of a table of 35"):

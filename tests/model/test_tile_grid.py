@@ -46,18 +46,19 @@ def inner_points(grid: TileGrid, count: int = 4000) -> torch.Tensor:
     return points.clamp(low, high)
 
 
+@pytest.mark.parametrize("edge", [TILE, 2 * TILE, 3 * TILE])
 @pytest.mark.parametrize("pages", ["table", "search"])
-def test_tiles_are_sampled_as_one_dense_volume(pages, monkeypatch):
+def test_tiles_are_sampled_as_one_dense_volume(pages, edge, monkeypatch):
     if pages == "search":
         monkeypatch.setattr(tile_grid, "_MOST_PAGES", 0)
-    dense, dense_table, grid, table = both()
+    dense, dense_table, grid, table = both(edge, VOXEL * TILE / edge)  # tiles of one size
     torch.testing.assert_close(grid.lower, dense.lower)
     torch.testing.assert_close(grid.upper, dense.upper)
     points = inner_points(grid)
     expected = gather(dense_table, *dense.taps(points))
     index, weight = grid.taps(points)
     torch.testing.assert_close(weight.sum(dim=1), torch.ones(len(points)))
-    torch.testing.assert_close(gather(table, index, weight), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(gather(table, index, weight), expected, atol=5e-5, rtol=1e-5)
     torch.testing.assert_close(table[grid.nearest(points)], dense_table[dense.nearest(points)])
 
 
