@@ -20,6 +20,7 @@ HEAD = ("measured", "time", "plain form", "ratio", "memory", "plain form", "rati
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _STAT = Path("/proc/stat")
+MOST_RUNS = 200  # of what takes milliseconds
 
 
 @dataclass
@@ -65,8 +66,15 @@ class Row:
 class Meter:
     """Runs things and says what they took."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, device: torch.device, at_least: float = 1.0) -> None:
+        """Get ready.
+
+        Args:
+            device: where things run.
+            at_least: seconds for which what is run several times is run again and again: of five
+                runs of a few milliseconds, another program's burst hits all.
+        """
+        self.device, self.at_least = device, at_least
 
     def row(
         self,
@@ -76,12 +84,13 @@ class Meter:
         note: str = "",
         warm: int = 1,
     ) -> Row:
-        """Return the median of several runs, after `warm` more if there are several."""
+        """Return the median of several runs or more, after `warm` others if there are several."""
         for _ in range(warm if repeats > 1 else 0):
             run()
         before = self.start_memory()
         seconds, busy = [], []
-        for _ in range(repeats):
+        enough = self.at_least if repeats > 1 else 0.0
+        while len(seconds) < repeats or (sum(seconds) < enough and len(seconds) < MOST_RUNS):
             wall, processor = self.timed(run)
             seconds.append(wall)
             busy.append(processor / wall)

@@ -22,7 +22,9 @@ def test_peak_memory_is_what_was_held_in_between():
 
 def test_seconds_are_a_median_and_waiting_is_not_busy():
     times = iter([0.2, 0.01, 0.3, 0.02])  # the first run warms up
-    row = Meter(torch.device("cpu")).row("sleep", lambda: time.sleep(next(times)), repeats=3)
+    row = Meter(torch.device("cpu"), at_least=0.0).row(
+        "sleep", lambda: time.sleep(next(times)), repeats=3
+    )
     assert 0.02 <= row.seconds < 0.2
     assert row.busy < 0.5
 
@@ -66,3 +68,13 @@ def test_what_others_use_is_not_our_own():
     while time.process_time() < end:
         pass
     assert own.share() < 1.0 - 0.5 / cores
+
+
+def test_what_is_quick_is_run_for_a_while_and_what_is_slow_once():
+    runs = []
+    row = Meter(torch.device("cpu"), at_least=0.2).row("nap", lambda: runs.append(time.sleep(0.01)))
+    assert 1 + 10 < len(runs) <= 1 + 20  # one to warm up
+    assert row.seconds == pytest.approx(0.01, abs=0.005)
+    runs.clear()
+    Meter(torch.device("cpu"), at_least=0.2).row("once", lambda: runs.append(1), repeats=1)
+    assert runs == [1]
