@@ -29,7 +29,7 @@ MAP_POINTS = 200_000
 @torch.no_grad()
 def query(bench: BenchScene, part: Part, meter: Meter, amounts: Amounts) -> list[Row]:
     """Measure questions to a map of many points; texts and contrast words are encoded before."""
-    snapshot = _big_snapshot(bench, part)
+    snapshot = big_snapshot(bench, part)
     totals = ContrastTotals.of(snapshot, bench.vlm)
     texts = bench.texts
     rows = []
@@ -142,7 +142,7 @@ def _drifted(T_world_camera: Float[np.ndarray, "4 4"], share: float) -> Float[np
     return moved
 
 
-def _big_snapshot(bench: BenchScene, part: Part) -> MapSnapshot:
+def big_snapshot(bench: BenchScene, part: Part) -> MapSnapshot:
     """Return a map of many points: the scene's, as often as it takes, side by side."""
     config = MapConfig()
     points = bench.surface_points(MAP_POINTS, seed=3)
