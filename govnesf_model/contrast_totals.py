@@ -28,6 +28,7 @@ from govnesf_model.instances import LINK
 from govnesf_model.keyframes import MapSnapshot
 from govnesf_model.point_clusters import CellLattice
 from govnesf_model.segmentation import best_texts
+from govnesf_model.skinny_product import products
 from govnesf_model.vlm.base import DenseEncoder
 
 _TOGETHER = 8  # blocks scored together: their scores stay in the processor's cache
@@ -212,7 +213,7 @@ class ContrastTotals:
             torch.mv(contrast.terms.T, plan.wanted, out=column[-1])
         if fresh:
             for column, block in zip(columns, blocks, strict=True):
-                column[:fresh] = (room.single(block) @ plan.words.T).T
+                products(plan.words, room.single(block), out=column[:fresh])
             _exp(terms[:fresh].sub_(torch.cat([contrast.reference for contrast in held])))
         denominator = terms.sum(dim=0)
         # Of a sharp softmax on a text that fits far better, or after synonyms that do.

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from govnesf_ros.srv import QueryText
 from launched import Client, Launched, assert_sum_holds, reasons, running
+from sensor_msgs.msg import PointCloud2
 
 
 @pytest.fixture
@@ -40,10 +41,15 @@ def test_a_folder_plays_as_a_camera_in_simulated_time(launch, room) -> None:
     assert status.frames_used >= 2
     # The player's clock began at 1000 s: simulated time is what the node lives in.
     assert 1000 <= status.header.stamp.sec < 2000
-    reply = client.call(QueryText, "query", texts=["table"], return_cloud=True)
-    assert reply.success
-    assert reply.cloud.width == status.points
-    assert 1000 <= reply.cloud.header.stamp.sec < 2000
+
+    def asked() -> PointCloud2:
+        reply = client.call(QueryText, "query", texts=["table"], return_cloud=True)
+        assert reply.success
+        return reply.cloud
+
+    # Until the newest keyframe is prepared for queries, they read the map before it.
+    client.until(lambda: asked().width == status.points)
+    assert 1000 <= asked().header.stamp.sec < 2000
     children = launched.children()
     assert children
     code, seconds = launched.stop()
