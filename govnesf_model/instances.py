@@ -193,9 +193,8 @@ class _Label:
             near &= apart <= half[:, None, axis] + reach[None, :, axis]
         self._guests = np.flatnonzero(near.any(axis=1)).tolist()
         self._parts = [members[place] for place in self._guests]
-        self._points = np.array([_median(xyz[sampled(rows)]) for rows in self._parts]).reshape(
-            -1, 3
-        )
+        medians = [_median(xyz[sampled(rows)]) for rows in self._parts]
+        self._points = np.array(medians).reshape(-1, 3)
         apart = np.abs(self._points[:, None] - middle[None, :large])
         self._near = near[self._guests] & (apart <= reach).all(axis=2)
 

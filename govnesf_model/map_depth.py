@@ -24,6 +24,7 @@ from govnesf_model.ray_samples import (
     ray_weights,
     refine_samples,
     sample_distances,
+    sample_points,
 )
 from govnesf_model.rendering import sample_weights
 
@@ -55,10 +56,11 @@ def render_depth(
     origins, directions = origins.contiguous().to(device), directions.to(device)
     rays = origins, directions
     start, end = clip_to_grid(volume.grid, *rays, config.min_depth, _FAR * config.max_depth)
-    t = place_samples(start, end, max(1, field.config.samples_per_ray // _COARSE_SHARE))
+    samples, fine = field.config.samples_per_ray, field.config.fine_samples
+    t = place_samples(start, end, max(1, samples // _COARSE_SHARE) if fine else samples)
     weights = opaque_weights(field, volume, *rays, t, end)
-    if field.config.fine_samples:
-        t = refine_samples(start, end, weights, field.config.fine_samples)
+    if fine:
+        t = refine_samples(start, end, weights, fine)
         weights = opaque_weights(field, volume, *rays, t, end)
     opacity = weights.sum(dim=1)
     depth = (weights * t).sum(dim=1) / opacity.clamp_min(1e-6)
@@ -89,7 +91,7 @@ def opaque_weights(
     if volume.fine_grid is None:
         return sample_weights(field, volume, origins, directions, t, end)[0]
     delta = sample_distances(t, end, directions)
-    points = (origins.unsqueeze(1) + directions.unsqueeze(1) * t.unsqueeze(-1)).flatten(0, 1)
+    points = sample_points(origins, directions, t)
     # Distance times sureness, and sureness: see `evidence.packed`.
     held = volume.fine_table.index_select(0, volume.fine_grid.nearest(points))
     distance, sure = held[:, 0], held[:, 1]

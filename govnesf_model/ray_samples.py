@@ -85,6 +85,13 @@ def refine_samples(
     return start.unsqueeze(1) + (end - start).unsqueeze(1) * fraction
 
 
+def sample_points(
+    origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"], t: Float[Tensor, "r s"]
+) -> Float[Tensor, "rs 3"]:
+    """Return where samples lie, ray after ray."""
+    return (origins.unsqueeze(1) + directions.unsqueeze(1) * t.unsqueeze(-1)).flatten(0, 1)
+
+
 def sample_distances(
     t: Float[Tensor, "r s"], end: Float[Tensor, "r"], directions: Float[Tensor, "r 3"]
 ) -> Float[Tensor, "r s"]:

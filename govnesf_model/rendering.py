@@ -25,6 +25,7 @@ from .ray_samples import (
     ray_weights,
     refine_samples,
     sample_distances,
+    sample_points,
 )
 
 NEAR, FAR = 0.2, 8.0  # metres of z-depth, for images
@@ -306,8 +307,7 @@ def sample_weights(
         end: of the rays.
     """
     delta = sample_distances(t, end, directions)
-    points = origins.unsqueeze(1) + directions.unsqueeze(1) * t.unsqueeze(-1)  # [r, s, 3]
-    sigma = field.density(points.reshape(-1, 3), volume).view_as(t)
+    sigma = field.density(sample_points(origins, directions, t), volume).view_as(t)
     return ray_weights(sigma, delta), delta
 
 
@@ -325,6 +325,5 @@ def quick_weights(
     volume, not once per ray.
     """
     delta = sample_distances(t, end, directions)
-    points = origins.unsqueeze(1) + directions.unsqueeze(1) * t.unsqueeze(-1)
-    row = volume.fine_grid.nearest(points.reshape(-1, 3)).view_as(t)
+    row = volume.fine_grid.nearest(sample_points(origins, directions, t)).view_as(t)
     return ray_weights(field.density_grid(volume)[row], delta), delta

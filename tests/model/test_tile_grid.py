@@ -162,3 +162,10 @@ def test_densities_of_tiles_are_computed_once():
     points = tile_centers(NAMES, TILE, VOXEL)
     torch.testing.assert_close(table[grid.nearest(points)], points[:, 0].abs() + 1.0)
     assert float(table[: TILE**3].abs().max()) == 0.0
+
+
+def test_no_points_have_no_taps():
+    _, _, grid, table = both()
+    index, weight = grid.taps(torch.zeros(0, 3))
+    assert index.shape == weight.shape == (0, 8)
+    assert gather(table, index, weight).shape == (0, table.shape[1])
