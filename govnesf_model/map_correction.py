@@ -123,7 +123,6 @@ def rebuild_points(
     moved = corrections.apply(points.xyz, sightings.last)
     looks = Sightings(config)
     looks.surface = dict(sightings.surface)
-    looks.last = np.zeros(len(rebuilt), np.int64)
     source = _nearest(rebuilt.xyz, moved, points.voxel_size)
     if not only_rendered:
         lost = np.flatnonzero(~np.isin(sightings.last, list(hits)))
@@ -132,7 +131,8 @@ def rebuild_points(
         rows, _ = rebuilt.merge(moved[lost], points.rgb[lost])
         rebuilt.weight[rows], rebuilt.misses[rows] = points.weight[lost], points.misses[lost]
         source = np.concatenate([source, lost])
-    looks.last = np.where(source >= 0, sightings.last[source], new[-1].id)
+    looks.last = np.full(len(rebuilt), new[-1].id, np.int64)
+    looks.last[source >= 0] = sightings.last[source[source >= 0]]
     misses = np.zeros(len(rebuilt), np.float32)
     xyz = np.asfortranarray(rebuilt.xyz)  # every keyframe looks at all of them
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
@@ -150,10 +150,10 @@ def rebuild_points(
         rebuilt.misses = np.maximum(rebuilt.misses, misses)
     # What is fused anew needs no feature until then: looking it up is half of the work here.
     apart = corrections.disagree(rebuilt.xyz, looks.rows, _ALIKE * points.voxel_size)
-    kept = (source >= 0) & (source < len(points.features)) & ~apart
-    origin = np.where(kept, source, -1)
-    rebuilt.confidence = np.where(kept, points.confidence[origin], 0).astype(np.float32)
-    rebuilt.views = np.where(kept, points.views[origin], 0).astype(np.int16)
+    origin = np.where((source < len(points.features)) & ~apart, source, -1)
+    kept = np.flatnonzero(origin >= 0)
+    rebuilt.confidence[kept] = points.confidence[origin[kept]]
+    rebuilt.views[kept] = points.views[origin[kept]]
     gone = rebuilt.vanished()
     if gone.any():
         looks.renumber(rebuilt.keep(~gone), len(rebuilt))

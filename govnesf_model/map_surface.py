@@ -214,8 +214,6 @@ class MapSurface:
         limits = config.views_per_point, config.depth_tolerance
         held, known = kept or (np.zeros(0, np.int64), points.features.take(np.zeros(0, np.int64)))
         rows = np.concatenate([held, *(rows for rows, _ in groups)])
-        if not len(rows):
-            return 0
         features = known.new_empty(len(rows), known.shape[1])
         features[: len(held)] = known
         confidence, views = points.confidence[rows], points.views[rows]

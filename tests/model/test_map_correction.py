@@ -271,3 +271,24 @@ def test_a_state_that_does_not_know_whose_points_they_are_is_refused(field, fram
     with pytest.raises(MapStateError, match="points"):
         scene_map.restore(dataclasses.replace(state, **{part: broken}))
     assert scene_map.snapshot() is before
+
+
+def test_a_map_that_has_lost_all_its_points_takes_them_anew(field, frames):
+    """Nothing can be kept, neither features nor who saw a point last."""
+    scene_map = make_map(field, frames[:3])
+    whole = len(scene_map.snapshot().xyz)
+    points = scene_map._surface.points
+    scene_map._surface.sightings.renumber(points.keep(np.zeros(len(points), bool)), 0)
+    report = scene_map.replace_poses(poses_of(scene_map, turned(5.0, (0.3, 0.0, 0.0))))
+    snapshot = scene_map.snapshot()
+    assert report.points == len(snapshot.xyz) == len(snapshot.features) > 0.5 * whole
+    assert report.fused > 0
+
+
+def test_points_that_are_neither_kept_nor_seen_have_features_of_zeros(field, frames):
+    scene_map = make_map(field, frames[:1])
+    surface = scene_map._surface
+    surface.points.merge(np.full((1, 3), 9.0, np.float32), np.zeros((1, 3), np.float32))
+    assert surface._fuse_groups([], scene_map.volume) == 0
+    assert len(surface.points.features) == len(surface.points)
+    assert not surface.points.features.tensor()[-1].any()
